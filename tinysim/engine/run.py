@@ -1,0 +1,104 @@
+"""What was measured, and where: regions, layers, and the executions seen in each. Shared by every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysim.counts import Counts
+
+__all__ = ["LAYER_MARKER", "MeasuredRegion", "Phase", "Run"]
+
+LAYER_MARKER = 1 << 20
+"""Markers from here on are layers: LAYER_MARKER + the layer's number, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRegion:
+    """What to measure: a function from entry to return, or with ``stop`` a stretch from one address to another."""
+
+    name: str
+    start: int
+    stop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One chain of open markers. ``marker`` is the number of a region, or LAYER_MARKER + a layer's number; -1 for the root."""
+
+    parent: int
+    marker: int
+    lowest_sp: int
+    entries: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an engine saw between two points of a program.
+
+    ``block_address``, ``block_size``: shape (blocks,), bytes. ``keys``: shape (keys, depth + 1) block numbers as in Counts.
+    ``key``, ``phase``, ``executions``, ``mispredictions``, ``mispredictions_history``: shape (rows,); each row says how often a key ran in a phase.
+    ``regions``: what was asked for; a phase's marker is an index into it. ``calls``: entries of each region.
+    """
+
+    block_address: NDArray[np.uint32]
+    block_size: NDArray[np.uint32]
+    keys: NDArray[np.int32]
+    key: NDArray[np.int64]
+    phase: NDArray[np.int64]
+    executions: NDArray[np.uint64]
+    mispredictions: NDArray[np.uint64]
+    mispredictions_history: NDArray[np.uint64]
+    phases: tuple[Phase, ...]
+    regions: tuple[MeasuredRegion, ...]
+    calls: tuple[int, ...]
+    predication: Mapping[int, float] = field(default_factory=dict)
+    divisions: Mapping[int, NDArray[np.uint64]] = field(default_factory=dict)
+    sample_start: NDArray[np.int64] | None = None
+    sample_address: NDArray[np.uint32] | None = None
+
+    def _chain(self, phase: int) -> Iterator[int]:
+        """The markers open in ``phase``, innermost first."""
+        while phase:
+            yield self.phases[phase].marker
+            phase = self.phases[phase].parent
+
+    def phases_of(self, region: int | None) -> list[int]:
+        """The phases in which a region is open; all of them for None (the whole run)."""
+        return [p for p in range(len(self.phases)) if region is None or region in self._chain(p)]
+
+    def counts(self, region: int | None = None, *, layers: int = 0) -> Counts:
+        """The Counts of a region (None: the whole run), with one phase for each of its ``layers`` after phase 0."""
+        inside = self.phases_of(region)
+        row_of = np.full(len(self.phases), -1, np.int64)
+        for phase in inside:
+            layer = next((m - LAYER_MARKER for m in self._chain(phase) if m >= LAYER_MARKER), -1)
+            row_of[phase] = layer + 1 if 0 <= layer < layers else 0
+        rows = row_of[self.phase] if len(self.phase) else np.zeros(0, np.int64)
+        wanted = rows >= 0
+
+        def table(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+            result = np.zeros((layers + 1, len(self.keys)), np.uint64)
+            np.add.at(result, (rows[wanted], self.key[wanted]), values[wanted])
+            return result
+
+        return Counts(
+            block_address=self.block_address,
+            block_size=self.block_size,
+            keys=self.keys,
+            executions=table(self.executions),
+            mispredictions=table(self.mispredictions),
+            mispredictions_history=table(self.mispredictions_history),
+            predication=self.predication,
+            divisions=self.divisions,
+            sample_start=self.sample_start,
+            sample_address=self.sample_address,
+        )
+
+    def lowest_sp(self, region: int | None = None) -> int | None:
+        """The lowest stack pointer seen while a region was open, or None when it never was."""
+        seen = [self.phases[p].lowest_sp for p in self.phases_of(region) if self.phases[p].lowest_sp < 1 << 32]
+        return min(seen, default=None)

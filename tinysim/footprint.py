@@ -1,0 +1,106 @@
+"""Footprint: where flash and RAM go, by section and by purpose, read from the ELF file and from the run."""
+
+from __future__ import annotations
+
+from tinysim.errors import CapacityError
+from tinysim.image import Image, Section
+from tinysim.part import Part, load_part, part_names
+from tinysim.result import MemoryUse, SectionUse, SpanUse
+from tinysim.units import format_bytes
+
+__all__ = ["check_capacity", "footprint"]
+
+_RESERVES = (".stack", ".heap", "._user_heap_stack", ".stack_dummy", ".heap_dummy")
+"""Sections that only reserve room for a stack or a heap; the run says how much of it is used."""
+
+
+def _purpose(section: Section) -> str:
+    name = section.name
+    if name.startswith(".weights"):
+        return "weights"
+    if name.startswith(".arena"):
+        return "arena"
+    if name.startswith(_RESERVES):
+        return "reserve"
+    if section.writable:
+        return "data"
+    return "code" if section.executable or "vector" in name else "constants"
+
+
+def footprint(
+    image: Image, part: Part, *, stack_peak_bytes: int | None, arena_used_bytes: int | None = None, weights_bytes: int | None = None
+) -> MemoryUse:
+    """How much of ``part``'s memories ``image`` takes.
+
+    A section takes flash where its bytes are stored in a memory that keeps them, and RAM where it lives in writable memory; initialised
+    data takes both. ``stack_peak_bytes`` (from the run) is added to RAM; sections that only reserve stack or heap are not.
+    ``weights_bytes`` overrides the size of the ``.weights`` section with the model's own constant data.
+    """
+    sections = []
+    by_purpose: dict[str, int] = {}
+    used: dict[str, int] = {region.name: 0 for region in part.regions}
+    flash = ram = 0
+    for section in image.sections:
+        home = part.region_at(section.address)
+        store = part.region_at(section.load_address) if section.stored else None
+        purpose = _purpose(section)
+        in_ram = home is not None and home.kind.writable and purpose != "reserve"
+        in_flash = store is not None and not store.kind.writable
+        sections.append(SectionUse(section.name, section.address, section.bytes, home.name if home else "?", purpose, in_flash, in_ram))
+        by_purpose[purpose] = by_purpose.get(purpose, 0) + section.bytes
+        if in_flash and store is not None:
+            flash += section.bytes
+            used[store.name] += section.bytes
+        if in_ram and home is not None:
+            ram += section.bytes
+            used[home.name] += section.bytes
+    return MemoryUse(
+        flash_bytes=flash,
+        ram_bytes=ram + (stack_peak_bytes or 0),
+        stack_peak_bytes=stack_peak_bytes,
+        code_bytes=by_purpose.get("code", 0),
+        weights_bytes=by_purpose.get("weights", 0) if weights_bytes is None else weights_bytes,
+        constants_bytes=by_purpose.get("constants", 0),
+        data_bytes=by_purpose.get("data", 0),
+        arena_bytes=by_purpose.get("arena"),
+        arena_used_bytes=arena_used_bytes,
+        sections=tuple(sections),
+        memories=tuple(SpanUse(r.name, used[r.name], r.size) for r in part.regions if used[r.name]),
+    )
+
+
+def check_capacity(part: Part, needed: dict[str, int], what: str) -> None:
+    """Check bytes needed by placement (``code``: all of flash; ``data``: all of RAM) against the part.
+
+    Raises CapacityError that says how many bytes are missing where, and which parts of the catalogue have room.
+    """
+    missing = []
+    for purpose, bytes_needed in needed.items():
+        room = max((part.span(names)[1] for names in part.placement[purpose]), default=0)
+        if bytes_needed > room:
+            names = max(part.placement[purpose], key=lambda n: part.span(n)[1])
+            missing.append(f"{bytes_needed - room:,} bytes of {names} (needs {bytes_needed:,}, has {room:,})")
+    if not missing:
+        return
+    holders = [name for name in part_names() if name != part.name and _holds(load_part(name), needed)]
+    hint = f"parts with room: {', '.join(holders)}" if holders else "no part of the catalogue has room; make the model smaller"
+    flash, ram = needed.get("code", 0), sum(n for purpose, n in needed.items() if purpose != "code")
+    raise CapacityError(
+        f"{what} does not fit {part.title}: missing {' and '.join(missing)}",
+        hint=hint,
+        details=f"flash {format_bytes(flash)}, RAM {format_bytes(ram)}",
+    )
+
+
+def _holds(part: Part, needed: dict[str, int]) -> bool:
+    """Whether a part has room, when purposes that share a memory share its bytes."""
+    left: dict[str, int] = {}
+    for purpose, bytes_needed in sorted(needed.items(), key=lambda item: -item[1]):
+        for names in part.placement[purpose]:
+            room = left.get(names, part.span(names)[1])
+            if room >= bytes_needed:
+                left[names] = room - bytes_needed
+                break
+        else:
+            return False
+    return True
