@@ -1,0 +1,128 @@
+"""What a pipeline calls for every instruction fetch and data access: find the memory, take its path, return the stall.
+
+See the package's docstring for the convention. All functions are compiled and take the flat array of
+`tinysim.memory.layout`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from tinysim.memory.caches import read_cache, write_cache
+from tinysim.memory.layout import (
+    CAUSE_BUS,
+    CAUSE_FLASH,
+    H_CAUSE,
+    H_FETCH_BASE,
+    H_FETCH_END,
+    H_FETCH_READY,
+    H_FETCH_STALL,
+    H_FETCHES,
+    H_READ_STALL,
+    H_READS,
+    H_WRITE_STALL,
+    H_WRITES,
+    PAGE_SHIFT,
+    PAGES,
+    PATH_CACHE,
+    PATH_DIRECT,
+    PATH_LINES,
+    S_ROW,
+    W_DATA_BLOCK,
+    W_DATA_PATH,
+    W_END,
+    W_FETCH_BLOCK,
+    W_FETCH_EXTRA,
+    W_FETCH_PATH,
+    W_READ_EXTRA,
+    W_ROW,
+    W_WRITE_EXTRA,
+    WINDOW_WORDS,
+)
+from tinysim.memory.lines import access_lines
+
+__all__ = ["fetch", "read", "window", "write"]
+
+
+@njit(cache=True)
+def window(m: Any, address: int) -> int:
+    """The window an address is in, as an offset into ``m``. Windows cover the whole address space."""
+    w = m[PAGES + (address >> PAGE_SHIFT)]
+    while address >= m[w + W_END]:
+        w += WINDOW_WORDS
+    return int(w)
+
+
+@njit(cache=True)
+def _fetch_elsewhere(m: Any, address: int, time: int) -> int:
+    """A fetch outside the current row: take the memory's path and remember the row."""
+    w = window(m, address)
+    path = m[w + W_FETCH_PATH]
+    if path == PATH_LINES:
+        block = m[w + W_FETCH_BLOCK]
+        stall = access_lines(m, block, address, time)
+        size = m[block + S_ROW]
+        if stall:
+            m[H_CAUSE] = CAUSE_FLASH
+    elif path == PATH_CACHE:
+        stall = read_cache(m, w, m[w + W_FETCH_BLOCK], address, time)
+        size = min(m[w + W_ROW], 32)
+    else:
+        stall = m[w + W_FETCH_EXTRA]
+        if stall:
+            m[H_CAUSE] = CAUSE_BUS
+        size = m[w + W_ROW] if stall else 32
+    base = address // size * size
+    m[H_FETCH_BASE] = base
+    m[H_FETCH_END] = base + size
+    m[H_FETCH_READY] = time + 1 + stall
+    m[H_FETCH_STALL] += stall
+    return int(stall)
+
+
+@njit(cache=True)
+def fetch(m: Any, address: int, time: int) -> int:
+    """Fetch at ``address`` with the address phase in cycle ``time``; returns the stall in cycles."""
+    m[H_FETCHES] += 1
+    if m[H_FETCH_BASE] <= address < m[H_FETCH_END]:
+        stall = m[H_FETCH_READY] - time - 1
+        if stall <= 0:
+            return 0
+        m[H_FETCH_STALL] += stall
+        return int(stall)
+    return _fetch_elsewhere(m, address, time)
+
+
+@njit(cache=True)
+def read(m: Any, w: int, address: int, time: int) -> int:
+    """Read a word at ``address``, in window ``w``; returns how late its value is, in cycles."""
+    m[H_READS] += 1
+    path = m[w + W_DATA_PATH]
+    if path == PATH_DIRECT:
+        stall = m[w + W_READ_EXTRA]
+        if stall:
+            m[H_CAUSE] = CAUSE_BUS
+    elif path == PATH_CACHE:
+        stall = read_cache(m, w, m[w + W_DATA_BLOCK], address, time)
+    else:
+        stall = access_lines(m, m[w + W_DATA_BLOCK], address, time)
+        if stall:
+            m[H_CAUSE] = CAUSE_FLASH
+    m[H_READ_STALL] += stall
+    return int(stall)
+
+
+@njit(cache=True)
+def write(m: Any, w: int, address: int, time: int) -> int:
+    """Write a word at ``address``, in window ``w``; returns the stall in cycles."""
+    m[H_WRITES] += 1
+    if m[w + W_DATA_PATH] == PATH_CACHE:
+        stall = write_cache(m, w, m[w + W_DATA_BLOCK], address, time)
+    else:
+        stall = m[w + W_WRITE_EXTRA]
+        if stall:
+            m[H_CAUSE] = CAUSE_BUS
+    m[H_WRITE_STALL] += stall
+    return int(stall)
