@@ -137,8 +137,11 @@ def randomise(model: keras.Model, seed: int = SEED) -> None:
             layer.set_weights(values)
 
 
-def convert(model: keras.Model, *, int8: bool, seed: int = SEED) -> bytes:
-    """The .tflite file of a Keras model: float32, or int8 throughout with int8 inputs and outputs."""
+def convert(model: keras.Model, *, int8: bool, per_channel_dense: bool = True, seed: int = SEED) -> bytes:
+    """The .tflite file of a Keras model: float32, or int8 throughout with int8 inputs and outputs.
+
+    Dense layers have one scale per output (today's converter), or one per tensor where ``per_channel_dense`` is False.
+    """
     import tensorflow as tf
 
     def calibration() -> Iterator[list[np.ndarray]]:
@@ -153,6 +156,7 @@ def convert(model: keras.Model, *, int8: bool, seed: int = SEED) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel_dense
     return bytes(converter.convert())
 
 
