@@ -1,0 +1,67 @@
+"""tinysim bench: models on parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinysim.cli.common import clocks_of, console, names_of, progress_bar, write_json, write_text
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(epilog="Example: tinysim bench model.tflite --part stm32l4r5zi,stm32h723zg --layers")
+    def bench(
+        models: Annotated[list[Path], typer.Argument(help="One or more .tflite files.", metavar="MODEL...")],
+        part: Annotated[list[str], typer.Option("--part", "-p", help="Parts by name or file, separated by commas.")],
+        clock: Annotated[list[str] | None, typer.Option(help="Clocks such as 80MHz,120MHz; default: the part's maximum.")] = None,
+        runtime: Annotated[str, typer.Option(help="The runtime: tflm.")] = "tflm",
+        kernels: Annotated[str, typer.Option(help="cmsis-nn or reference.")] = "cmsis-nn",
+        opt: Annotated[str, typer.Option(help="Optimisation: O0, O1, O2, O3 or Os.")] = "O2",
+        float_abi: Annotated[str, typer.Option(help="hard, softfp or soft.")] = "hard",
+        cc: Annotated[str | None, typer.Option(help="An arm GCC, or its prefix such as /opt/arm/bin/arm-none-eabi-.")] = None,
+        inputs: Annotated[list[Path] | None, typer.Option("--input", help="Inputs: .npy, .npz or raw files, one for each.")] = None,
+        seed: Annotated[int, typer.Option(help="Seed of the random inputs used without --input.")] = 0,
+        layers: Annotated[bool, typer.Option("--layers", help="Show the layers of each model.")] = False,
+        breakdown: Annotated[bool, typer.Option("--breakdown", help="Show cycles by cause and function.")] = False,
+        json: Annotated[str | None, typer.Option(help="Write the results as JSON to a file, or - for standard output.", metavar="FILE|-")] = None,
+        csv: Annotated[str | None, typer.Option(help="Write one CSV line a result.", metavar="FILE|-")] = None,
+        markdown: Annotated[str | None, typer.Option(help="Write a Markdown table.", metavar="FILE|-")] = None,
+    ) -> None:
+        """Build firmware for each model, run it on each part, and say how long an inference takes and what it needs."""
+        from tinysim.bench import BuildOptions
+        from tinysim.bench import bench as measure
+        from tinysim.errors import InputError
+        from tinysim.firmware import Kernels, Opt
+        from tinysim.views import show_layers, show_region, show_results, to_csv, to_markdown
+
+        if runtime != "tflm":
+            raise InputError(f"no runtime {runtime!r}", hint="use --runtime tflm")
+        try:
+            options = BuildOptions(Kernels(kernels), Opt(opt), float_abi, cc)
+        except ValueError as error:
+            raise InputError(str(error), hint="--kernels cmsis-nn|reference, --opt O0|O1|O2|O3|Os") from error
+        with progress_bar() as progress:
+            results = measure(
+                models, names_of(part), clock=clocks_of(clock or []), options=options, inputs=inputs or (), seed=seed, progress=progress
+            )
+        if json:
+            write_json([result.to_dict() for result in results], json)
+        if csv:
+            write_text(to_csv(results), csv)
+        if markdown:
+            write_text(to_markdown(results), markdown)
+        if "-" in (json, csv, markdown):
+            return
+        out = console()
+        show_results(out, results)
+        for result in results:
+            if layers:
+                show_layers(out, result)
+            if breakdown:
+                show_region(out, result.regions[0])

@@ -1,0 +1,99 @@
+"""Results as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tinysim.result import RegionCost, Result
+from tinysim.units import format_bytes, format_hz, format_seconds
+
+__all__ = ["show_layers", "show_region", "show_results"]
+
+
+def _percent(part: float, total: float) -> str:
+    return f"{100 * part / total:.1f} %" if total else "-"
+
+
+def show_results(console: Console, results: Sequence[Result]) -> None:
+    """One row a result: time, rate, memory, right answers; the warnings below."""
+    table = Table(title=None, header_style="bold")
+    for column, justify in (
+        ("model", "left"), ("part", "left"), ("clock", "right"), ("latency", "right"), ("±", "right"), ("rate", "right"), ("cycles", "right"),
+        ("flash", "right"), ("RAM", "right"), ("arena", "right"), ("stack", "right"), ("outputs", "left"),
+    ):
+        table.add_column(column, justify=justify, no_wrap=column in ("latency", "clock", "rate", "flash", "RAM"))  # type: ignore[arg-type]
+    for result in results:
+        memory = result.memory
+        verdict = "-" if result.outputs is None else "[green]match[/]" if result.outputs.match else "[red]differ[/]"
+        table.add_row(
+            escape(result.model or Path(result.firmware.path).name),
+            result.part,
+            format_hz(result.clock_hz),
+            format_seconds(result.latency_s),
+            f"{result.error.bound_percent:g} %",
+            format_hz(1 / result.latency_s) if result.latency_s else "-",
+            f"{result.cycles:,}",
+            format_bytes(memory.flash_bytes),
+            format_bytes(memory.ram_bytes),
+            format_bytes(memory.arena_bytes) if memory.arena_bytes is not None else "-",
+            format_bytes(memory.stack_peak_bytes) if memory.stack_peak_bytes is not None else "-",
+            verdict,
+        )
+    console.print(table)
+    seen: dict[str, None] = {}
+    for result in results:
+        for warning in result.warnings:
+            seen.setdefault(warning)
+    for warning in seen:
+        console.print(f"[yellow]warning[/] {escape(warning)}")
+    compilers = {r.firmware.compiler for r in results if r.firmware.compiler}
+    if compilers:
+        console.print(f"[dim]built with {escape(', '.join(sorted(compilers)))}; error bound: {escape(results[0].error.basis)}[/]")
+
+
+def show_layers(console: Console, result: Result) -> None:
+    """One row a layer."""
+    if not result.layers:
+        return
+    table = Table(title=f"{result.model} on {result.part}: layers", header_style="bold", title_justify="left")
+    for column, justify in (("#", "right"), ("operator", "left"), ("name", "left"), ("output", "left"), ("cycles", "right"), ("share", "right"),
+                            ("instructions", "right"), ("MACs", "right"), ("cycles/MAC", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for layer in result.layers:
+        table.add_row(
+            str(layer.index), layer.op, escape(layer.name), " ".join("x".join(map(str, shape)) for shape in layer.outputs), f"{layer.cycles:,}",
+            _percent(layer.cycles, result.cycles), f"{layer.instructions:,}", f"{layer.macs:,}" if layer.macs else "-",
+            f"{layer.cycles_per_mac:.2f}" if layer.cycles_per_mac is not None else "-",
+        )
+    between = result.cycles - sum(layer.cycles for layer in result.layers)
+    table.add_row("", "", "interpreter", "", f"{between:,}", _percent(between, result.cycles), "", "", "")
+    console.print(table)
+
+
+def show_region(console: Console, region: RegionCost, functions: int = 10) -> None:
+    """A region's cycles by cause and its dearest functions."""
+    calls = f", {region.calls:,} calls" if region.calls != 1 else ""
+    table = Table(title=f"{escape(region.name)}: {region.cycles:,} cycles, {region.instructions:,} instructions{calls}", title_justify="left",
+                  header_style="bold")
+    table.add_column("cause")
+    table.add_column("cycles", justify="right")
+    table.add_column("share", justify="right")
+    for cause, cycles in region.breakdown.items():
+        table.add_row(cause, f"{cycles:,}", _percent(cycles, region.cycles))
+    console.print(table)
+    table = Table(header_style="bold")
+    table.add_column("function")
+    table.add_column("self cycles", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("instructions", justify="right")
+    for function in region.functions[:functions]:
+        table.add_row(escape(function.name), f"{function.cycles:,}", _percent(function.cycles, region.cycles), f"{function.instructions:,}")
+    if len(region.functions) > functions:
+        rest = region.functions[functions:]
+        table.add_row(f"{len(rest)} more", f"{sum(f.cycles for f in rest):,}", "", f"{sum(f.instructions for f in rest):,}")
+    console.print(table)
