@@ -7,6 +7,7 @@ A part is two files of one name: `<part>.repl`, a Renode platform description (w
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ __all__ = [
     "Region",
     "RegionKind",
     "Source",
+    "Variant",
     "WaitStates",
     "load_part",
     "part_names",
@@ -133,7 +135,7 @@ class Peripheral:
 
 @dataclass(frozen=True, slots=True)
 class BusClock:
-    """The clock of the bus in front of flash: the core's up to ``above_hz``, the core's divided by ``divider`` beyond."""
+    """The clock of the bus in front of flash: the core's up to ``above_hz``, beyond it the core's over ``divider``."""
 
     above_hz: int
     divider: int
@@ -155,6 +157,14 @@ class Price:
     currency: str
     quantity: int
     date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another memory system the evidence allows as well (a replacement policy, a bus effect): the edges of a result's band."""
+
+    name: str
+    memory: MemoryDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,7 @@ class Part:
     peripherals: tuple[Peripheral, ...]
     interrupt_count: int
     memory: MemoryDescription | None
+    variants: tuple[Variant, ...]
     supplies: tuple[Supply, ...]
     price: Price | None
     sources: tuple[Source, ...]
@@ -203,7 +214,7 @@ class Part:
         Raises PartError when a name is unknown or two neighbours in the list do not touch.
         """
         regions = [self.region(name.strip()) for name in names.split("+")]
-        for left, right in zip(regions, regions[1:], strict=False):
+        for left, right in itertools.pairwise(regions):
             if left.end != right.base:
                 raise PartError(
                     f"{names!r} of {self.title} is not one piece: {left.name} ends at {left.end:#x}, "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from tinysim.errors import PartError
+from tinysim.memory.description import read_memory
 from tinysim.part import (
     BusClock,
     Confidence,
@@ -17,6 +19,7 @@ from tinysim.part import (
     Region,
     RegionKind,
     Source,
+    Variant,
     WaitStates,
 )
 from tinysim.repl import Entry, Platform, read_repl
@@ -71,6 +74,8 @@ def read_part(path: Path) -> Part:
     core = root.string("core")
     _check_core(root, platform, core)
     peripherals, interrupts = _peripherals(platform, {region.name for region in regions})
+    names = frozenset(region.name for region in regions)
+    memory = read_memory(root, names, ledger.fact)
     part = Part(
         name=root.string("name"),
         title=root.string("title"),
@@ -88,7 +93,8 @@ def read_part(path: Path) -> Part:
         wait_table=_wait_states(root, ledger, regions, maximum, bus),
         peripherals=peripherals,
         interrupt_count=interrupts,
-        memory=None,
+        memory=memory,
+        variants=_variants(root, ledger, names) if memory is not None else (),
         supplies=(),
         price=_price(root, ledger),
         sources=(kinds_source, *ledger.sources),
@@ -170,7 +176,7 @@ def _regions(root: Table, platform: Platform, ledger: Ledger) -> tuple[Region, .
 
 def _refuse_overlaps(regions: list[Region], platform: Platform) -> None:
     windows = sorted((base, base + size, region.name) for region in regions for base, size in region.windows)
-    for (_, end, left), (base, _, right) in zip(windows, windows[1:], strict=False):
+    for (_, end, left), (base, _, right) in itertools.pairwise(windows):
         if base < end:
             entry = platform.entry(right)
             raise PartError(
@@ -223,12 +229,28 @@ def _wait_states(
     return WaitStates(of, tuple(steps))
 
 
+def _variants(root: Table, ledger: Ledger, names: frozenset[str]) -> tuple[Variant, ...]:
+    """Each ``[[variant]]`` sets some values of the memory system anew: ``set = { "flash.data_lines.ways" = 4 }``."""
+    found = []
+    for table in root.tables("variant"):
+        ledger.fact(table)
+        changes = table.need("set")
+        changed = root.changed({key: changes.get(key) for key in changes}, changes)
+        memory = read_memory(changed, names, lambda table: Ledger().fact(table))
+        assert memory is not None
+        found.append(Variant(table.string("name"), memory))
+        table.close()
+    return tuple(found)
+
+
 def _price(root: Table, ledger: Ledger) -> Price | None:
     table = root.table("price")
     if table is None:
         return None
     ledger.fact(table)
-    found = Price(table.number("amount"), table.string("currency"), table.integer("quantity", low=1), table.string("date"))
+    found = Price(
+        table.number("amount"), table.string("currency"), table.integer("quantity", low=1), table.string("date")
+    )
     table.close()
     return found
 

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -168,6 +169,24 @@ class Table:
             found = self.table(key)
             if found is not None:
                 yield key, found
+
+    def changed(self, values: Mapping[str, Any], blame: Table) -> Table:
+        """A copy with some values set anew, by dotted keys (``"path.0.slave"`` for an element of a list).
+
+        Raises PartError, at ``blame``, for a key that the table does not have.
+        """
+        copied = copy.deepcopy(self._values)
+        for dotted, value in values.items():
+            *parents, last = dotted.split(".")
+            place: Any = copied
+            try:
+                for key in parents:
+                    place = place[int(key) if isinstance(place, list) else key]
+                place[last]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise blame.error("there is nothing of that name to set", dotted) from None
+            place[last] = value
+        return Table(copied, self.path, self._text, self.keys)
 
     def close(self, ignore: Iterable[str] = ()) -> None:
         """Refuse keys that nobody asked for: they are most often typing mistakes."""

@@ -36,6 +36,7 @@ from tinysim.memory.layout import (
     W_FETCH_BLOCK,
     W_FETCH_EXTRA,
     W_FETCH_PATH,
+    W_FETCH_ROW,
     W_READ_EXTRA,
     W_ROW,
     W_WRITE_EXTRA,
@@ -68,12 +69,12 @@ def _fetch_elsewhere(m: Any, address: int, time: int) -> int:
             m[H_CAUSE] = CAUSE_FLASH
     elif path == PATH_CACHE:
         stall = read_cache(m, w, m[w + W_FETCH_BLOCK], address, time)
-        size = min(m[w + W_ROW], 32)
+        size = m[w + W_ROW]
     else:
         stall = m[w + W_FETCH_EXTRA]
+        size = m[w + W_FETCH_ROW]
         if stall:
             m[H_CAUSE] = CAUSE_BUS
-        size = m[w + W_ROW] if stall else 32
     base = address // size * size
     m[H_FETCH_BASE] = base
     m[H_FETCH_END] = base + size
@@ -92,7 +93,7 @@ def fetch(m: Any, address: int, time: int) -> int:
             return 0
         m[H_FETCH_STALL] += stall
         return int(stall)
-    return _fetch_elsewhere(m, address, time)
+    return int(_fetch_elsewhere(m, address, time))
 
 
 @njit(cache=True)

@@ -183,7 +183,7 @@ def read_cache(m: Any, w: int, block: int, address: int, time: int) -> int:
             return 0
         m[block + C_STALL] += late
         m[H_CAUSE] = CAUSE_CACHE_MISS
-        return late
+        return int(late)
     m[block + C_MISSES] += 1
     slot = _allocate(m, block, line)
     eviction = _evict(m, block, slot)

@@ -52,7 +52,8 @@ CAUSE_NONE, CAUSE_FLASH, CAUSE_CACHE_MISS, CAUSE_EVICTION, CAUSE_BUS, CAUSE_PREF
     W_PORT,                    # offset of the word that says when the array is free
     W_WRITE_BACK,              # 1: stores stay in the cache; 0: written through
     W_ALLOCATE,                # 1: a store that misses fetches its line
-) = range(17)
+    W_FETCH_ROW,               # bytes one fetch on the direct path brings in
+) = range(18)
 WINDOW_WORDS = 20
 PATH_DIRECT, PATH_LINES, PATH_CACHE = range(3)
 SLAVE_OTHER = 15

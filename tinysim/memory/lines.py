@@ -171,7 +171,7 @@ def access_lines(m: Any, block: int, address: int, time: int) -> int:
     """Read at ``address`` with the address phase in cycle ``time``; returns the stall in cycles."""
     row = address // m[block + S_ROW]
     m[block + S_ACCESSES] += 1
-    wanted = time + 1
+    wanted = np.int64(time + 1)
     if row == m[block + S_LAST]:
         stall = max(np.int64(0), m[block + S_READY] - wanted)
         m[block + S_STALL] += stall
