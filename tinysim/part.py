@@ -228,11 +228,14 @@ class Part:
         return next((region for region in self.regions if address in region), None)
 
     def peripheral_at(self, address: int) -> Peripheral | None:
-        """The peripheral or tag of known size an address belongs to."""
+        """The peripheral or tag of known size an address belongs to; the smallest where one is inside another."""
+        found = None
         for peripheral in self.peripherals:
-            if peripheral.size is not None and peripheral.base <= address < peripheral.base + peripheral.size:
-                return peripheral
-        return None
+            if peripheral.size is None or not peripheral.base <= address < peripheral.base + peripheral.size:
+                continue
+            if found is None or found.size is None or peripheral.size < found.size:
+                found = peripheral
+        return found
 
     def check_clock(self, clock_hz: int) -> int:
         """The same clock, when the part can run at it. Raises PartError otherwise."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from tinysim.energy import read_supplies
 from tinysim.errors import PartError
 from tinysim.memory.description import read_memory
 from tinysim.part import (
@@ -30,6 +31,8 @@ __all__ = ["MEMORY_MODELS", "SCHEMA", "read_part"]
 
 SCHEMA = "tinysim.part/1"
 MEMORY_MODELS = ("Memory.MappedMemory", "Memory.ArrayMemory")
+REGISTERS = "registers"
+"""The kind of a Renode memory that stands for a block of control registers: storage, but no memory of the part."""
 _ROLES = ("code", "weights", "data", "arena", "stack")
 _FPUS = ("fpv4-sp", "fpv5-sp", "fpv5-dp")
 
@@ -95,7 +98,7 @@ def read_part(path: Path) -> Part:
         interrupt_count=interrupts,
         memory=memory,
         variants=_variants(root, ledger, names) if memory is not None else (),
-        supplies=(),
+        supplies=read_supplies(root, maximum, ledger.fact),
         price=_price(root, ledger),
         sources=(kinds_source, *ledger.sources),
         path=path,
@@ -160,6 +163,9 @@ def _regions(root: Table, platform: Platform, ledger: Ledger) -> tuple[Region, .
             )
         if "source" in table:
             ledger.fact(table)
+        if table.get("kind") == REGISTERS:
+            table.close()
+            continue
         kind = table.choice("kind", RegionKind)
         executable = table.flag("executable") if "executable" in table else True
         table.close()
@@ -272,7 +278,7 @@ def _peripherals(platform: Platform, memories: set[str]) -> tuple[tuple[Peripher
     for entry in platform.entries:
         if entry.name in memories or entry.type is None:
             continue
-        wires = tuple(wire.input for wire in entry.interrupts if wire.target in nvics and wire.input is not None)
+        wires = tuple(wire.input for wire in entry.interrupts if wire.target in nvics)
         highest = max((highest, *wires))
         for place in entry.registrations:
             if place.address is None:

@@ -2,8 +2,8 @@
 
 Understood: entries (``name: Type @ sysbus 0x20000000``, several registrations in ``{...; ...}``, ranges ``<begin, end>`` and
 ``<begin, +size>``), entries that only add to an earlier one (``name:``), properties, interrupt wiring (``IRQ -> nvic@3``),
-``using "file"``, comments, and ``init:`` blocks of ``sysbus`` that hold ``Tag`` and ``SilenceRange`` lines. Everything else
-is refused with its line number, so that nothing of a description is ignored silently.
+``using "file"``, comments, and ``init:`` blocks, of which ``Tag`` and ``SilenceRange`` lines are read and other lines are kept as
+commands for the reader to judge. Everything else is refused with its line number: nothing is ignored silently.
 
 The syntax is that of Renode 1.16 (Renode documentation, "Describing platforms").
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from tinysim.errors import PartError
 
 __all__ = [
+    "Command",
     "Entry",
     "Include",
     "Interrupt",
@@ -39,8 +40,8 @@ class Reference:
     name: str
 
 
-Value = int | float | str | bool | Reference | None
-"""A property's value; None is Renode's ``none`` or ``empty``."""
+Value = int | float | str | bool | Reference | tuple["Value", ...] | None
+"""A property's value; a list becomes a tuple; None is Renode's ``none`` or ``empty``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,16 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """One wire: ``source`` (an output's name or number, empty for the default one) to ``target``'s input ``input``."""
+    """One wire: ``source`` (an output's name or number, empty for the default one) to ``target``'s input ``input``.
+
+    ``port``: the number after ``#`` where the target has several sets of inputs.
+    """
 
     source: str
     target: str
-    input: int | None
+    input: int
     line: int
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,15 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A line of an ``init:`` block that is no tag, as it stands; ``entry`` is whose block it is."""
+
+    entry: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Include:
     """``using "file"``."""
 
@@ -104,6 +118,7 @@ class Platform:
     entries: tuple[Entry, ...]
     tags: tuple[Tag, ...]
     includes: tuple[Include, ...]
+    commands: tuple[Command, ...] = ()
 
     def entry(self, name: str) -> Entry | None:
         """The entry of that name, or None."""
@@ -128,7 +143,7 @@ _TOKEN = re.compile(
     r"(?P<number>[+-]?0[xX][0-9a-fA-F_]+|[+-]?[0-9][0-9_]*(?:\.[0-9]+)?)"
     r'|(?P<string>"(?:[^"\\]|\\.)*")'
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_.]*)"
-    r"|(?P<punctuation>->|[:@{};,<>|\[\]\-#+])"
+    r"|(?P<punctuation>->|[:@{};,<>|\[\]#+-])"
 )
 _INDENT = 4
 
@@ -145,6 +160,8 @@ class _Parser:
         self.path = path
         self.lines = self._split(text)
         self.position = 0
+        self.tags: list[Tag] = []
+        self.commands: list[Command] = []
 
     def fail(self, line: int, message: str, hint: str = "") -> PartError:
         return PartError(
@@ -185,7 +202,7 @@ class _Parser:
         return outside.count("{") - outside.count("}")
 
     def _without_comments(self, text: str) -> str:
-        pattern = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+        pattern = re.compile(r'"(?:[^"\\\n]|\\.)*"|(?<!:)//[^\n]*|/\*.*?\*/', re.DOTALL)
 
         def blank(match: re.Match[str]) -> str:
             found = match[0]
@@ -213,7 +230,6 @@ class _Parser:
 
     def parse(self) -> Platform:
         entries: list[Entry] = []
-        tags: list[Tag] = []
         includes: list[Include] = []
         while self.position < len(self.lines):
             line = self.lines[self.position]
@@ -226,16 +242,15 @@ class _Parser:
                     raise self.fail(line.number, f"cannot read {line.text!r}", 'write it like: using "file.repl"')
                 includes.append(Include(match[1], line.number))
                 continue
-            entry, own_tags = self._entry(line)
-            tags += own_tags
+            entry = self._entry(line)
             if entry.type is None and entry.name == "sysbus" and not entry.properties and not entry.interrupts:
                 continue
             if entry.type is not None and any(entry.name == other.name for other in entries):
                 raise self.fail(line.number, f"{entry.name!r} is declared twice")
             entries.append(entry)
-        return Platform(self.path, tuple(entries), tuple(tags), tuple(includes))
+        return Platform(self.path, tuple(entries), tuple(self.tags), tuple(includes), tuple(self.commands))
 
-    def _entry(self, line: _Line) -> tuple[Entry, list[Tag]]:
+    def _entry(self, line: _Line) -> Entry:
         match = re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)\s*:\s*(.*)", line.text)
         if not match:
             raise self.fail(
@@ -262,7 +277,6 @@ class _Parser:
         properties: dict[str, Value] = {}
         property_lines: dict[str, int] = {}
         interrupts: list[Interrupt] = []
-        tags: list[Tag] = []
         body = [_Line(1, part.strip(), line.number) for part in _split_outside(inline, ";") if part.strip()]
         while self.position < len(self.lines) and self.lines[self.position].indent:
             body.append(self.lines[self.position])
@@ -273,11 +287,9 @@ class _Parser:
             index += 1
             if item.indent != 1:
                 raise self.fail(item.number, "indented deeper than the entry it belongs to")
-            if re.fullmatch(r"(init|init add|reset|preinit)\s*:", item.text):
-                if name != "sysbus" or not item.text.startswith("init"):
-                    raise self.fail(item.number, f"{item.text!r} of {name!r}: only sysbus may have an init block")
+            if re.fullmatch(r"(init|init add)\s*:", item.text):
                 while index < len(body) and body[index].indent == 2:
-                    tags.append(self._tag(body[index]))
+                    self._init_line(name, body[index])
                     index += 1
             elif "->" in item.text:
                 interrupts += self._interrupts(item)
@@ -286,9 +298,16 @@ class _Parser:
                 if key in properties:
                     raise self.fail(item.number, f"{key!r} of {name!r} is given twice")
                 properties[key], property_lines[key] = value, item.number
-        return Entry(
-            name, kind, registrations, properties, tuple(interrupts), line.number, property_lines
-        ), tags
+        return Entry(name, kind, registrations, properties, tuple(interrupts), line.number, property_lines)
+
+    def _init_line(self, name: str, line: _Line) -> None:
+        text = re.sub(r"\s+#.*$", "", line.text)
+        if re.match(r"(Tag|SilenceRange)\b", text):
+            if name != "sysbus":
+                raise self.fail(line.number, f"a tag in the init block of {name!r}: only sysbus has tags")
+            self.tags.append(self._tag(_Line(line.indent, text, line.number)))
+        else:
+            self.commands.append(Command(name, text, line.number))
 
     def _registrations(self, text: str, line: _Line) -> tuple[Registration, ...]:
         if text.startswith("{") and text.endswith("}"):
@@ -300,7 +319,14 @@ class _Parser:
             match = re.fullmatch(
                 r"([A-Za-z_][A-Za-z0-9_.]*)(?:\s+(?:(\w+)|<\s*(\w+)\s*,\s*(\+?)\s*(\w+)\s*>))?", part.strip()
             )
-            if not match or (match[1] == "new"):
+            if multi := re.fullmatch(r"(\w+)\s+new\s+Bus\.BusMultiRegistration\s*\{(.*)\}", part.strip()):
+                given = dict(self._property(_Line(1, item.strip(), line.number)) for item in multi[2].split(";"))
+                address, size = given.get("address"), given.get("size")
+                if not isinstance(address, int) or not isinstance(size, int):
+                    raise self.fail(line.number, f"cannot read the registration {part.strip()!r}")
+                found.append(Registration(multi[1], address, size, line.number))
+                continue
+            if not match or match[1] == "new":
                 raise self.fail(line.number, f"cannot read the registration {part.strip()!r}")
             if match[2] is not None:
                 found.append(Registration(match[1], self._number(match[2], line), None, line.number))
@@ -317,48 +343,78 @@ class _Parser:
     def _number(self, text: str, line: _Line) -> int:
         if not re.fullmatch(r"0[xX][0-9a-fA-F_]+|[0-9][0-9_]*", text):
             raise self.fail(line.number, f"{text!r} is not a number")
-        return int(text, 0)
+        return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
 
     def _property(self, line: _Line) -> tuple[str, Value]:
         tokens = self.tokens(line)
-        if len(tokens) != 3 or tokens[0].kind is not _Kind.NAME or tokens[1].text != ":":
+        if len(tokens) < 3 or tokens[0].kind is not _Kind.NAME or tokens[1].text != ":":
             raise self.fail(line.number, f"cannot read {line.text!r}", "a property is written like: size: 0x100000")
-        token = tokens[2]
+        value, rest = self._value(tokens[2:], line)
+        if rest:
+            raise self.fail(line.number, f"cannot read {rest[0].text!r} after the value")
+        return tokens[0].text, value
+
+    def _value(self, tokens: list[_Token], line: _Line) -> tuple[Value, list[_Token]]:
+        """The value at the start of ``tokens``, and the tokens after it."""
+        if not tokens:
+            raise self.fail(line.number, "a value is missing")
+        token, rest = tokens[0], tokens[1:]
+        if token.text == "[":
+            items: list[Value] = []
+            while rest and rest[0].text != "]":
+                item, rest = self._value(rest, line)
+                items.append(item)
+                if rest and rest[0].text == ",":
+                    rest = rest[1:]
+            if not rest:
+                raise self.fail(line.number, "a list is opened and never closed")
+            return tuple(items), rest[1:]
         match token.kind:
             case _Kind.NUMBER:
                 text = token.text.replace("_", "")
-                return tokens[0].text, float(text) if "." in text and "x" not in text else int(text, 0)
+                return float(text) if "." in text and "x" not in text else int(text, 0), rest
             case _Kind.STRING:
-                return tokens[0].text, token.text[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+                return token.text[1:-1].replace('\\"', '"').replace("\\\\", "\\"), rest
             case _Kind.NAME:
                 literals: dict[str, Value] = {"true": True, "false": False, "none": None, "empty": None}
-                return tokens[0].text, literals.get(token.text, Reference(token.text))
+                return literals.get(token.text, Reference(token.text)), rest
         raise self.fail(line.number, f"cannot read the value {token.text!r}")
 
     def _interrupts(self, line: _Line) -> list[Interrupt]:
-        match = re.fullmatch(r"(\[[\d,\s\-]+\]|\w*)\s*->\s*(\w+)@(\[[\d,\s\-]+\]|\d+)", line.text)
-        if not match:
-            raise self.fail(line.number, f"cannot read {line.text!r}", "wiring is written like: IRQ -> nvic@3")
-        sources, inputs = self._numbers(match[1], line), self._numbers(match[3], line)
-        if len(sources) != len(inputs):
-            raise self.fail(line.number, f"{len(sources)} outputs are wired to {len(inputs)} inputs")
-        return [
-            Interrupt(source, match[2], int(target), line.number)
-            for source, target in zip(sources, inputs, strict=True)
-        ]
+        left, _, right = line.text.partition("->")
+        sources = self._ends(left.strip(), line)
+        found = []
+        for target in right.split("|"):
+            match = re.fullmatch(r"\s*(\w+)(?:#(\d+))?\s*@\s*(\[[^\]]+\]|\w+)\s*", target)
+            if not match:
+                raise self.fail(line.number, f"cannot read {line.text!r}", "wiring is written like: IRQ -> nvic@3")
+            inputs = self._ends(match[3], line)
+            if len(sources) != len(inputs):
+                raise self.fail(line.number, f"{len(sources)} outputs are wired to {len(inputs)} inputs")
+            port = int(match[2]) if match[2] else None
+            found += [
+                Interrupt(source, match[1], self._number(number, line), line.number, port)
+                for source, number in zip(sources, inputs, strict=True)
+            ]
+        return found
 
-    def _numbers(self, text: str, line: _Line) -> list[str]:
+    def _ends(self, text: str, line: _Line) -> list[str]:
+        """One end of a wire, or several: ``IRQ``, ``3``, ``[0-4, 23]``, ``[TxIRQ, RxIRQ]``."""
         if not text.startswith("["):
+            if not re.fullmatch(r"\w*", text):
+                raise self.fail(line.number, f"cannot read {text!r}")
             return [text]
         found: list[str] = []
         for part in text[1:-1].split(","):
-            match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-            if not match:
+            if numbers := re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", part):
+                first, last = int(numbers[1]), int(numbers[2])
+                if not 0 <= last - first <= 1024:
+                    raise self.fail(line.number, f"{text!r} is not a range of wires")
+                found += [str(number) for number in range(first, last + 1)]
+            elif re.fullmatch(r"\s*\w+\s*", part):
+                found.append(part.strip())
+            else:
                 raise self.fail(line.number, f"cannot read {text!r}")
-            last = int(match[2] or match[1])
-            if last - int(match[1]) > 1024:
-                raise self.fail(line.number, f"{text!r} names too many wires")
-            found += [str(number) for number in range(int(match[1]), last + 1)]
         return found
 
     def _tag(self, line: _Line) -> Tag:
@@ -424,6 +480,7 @@ def _read(path: Path, trail: tuple[Path, ...]) -> Platform:
     own = parse_repl(text, str(path))
     entries: list[Entry] = []
     tags: list[Tag] = []
+    commands: list[Command] = []
     for include in own.includes:
         inner = path.parent / include.path
         if not inner.is_file():
@@ -431,10 +488,12 @@ def _read(path: Path, trail: tuple[Path, ...]) -> Platform:
         other = _read(inner, (*trail, path.resolve()))
         entries += other.entries
         tags += other.tags
-    return _merge(own, [*entries, *own.entries], [*tags, *own.tags])
+        commands += other.commands
+    merged = _merge(own, [*entries, *own.entries])
+    return Platform(own.path, merged, (*tags, *own.tags), own.includes, (*commands, *own.commands))
 
 
-def _merge(own: Platform, entries: list[Entry], tags: list[Tag]) -> Platform:
+def _merge(own: Platform, entries: list[Entry]) -> tuple[Entry, ...]:
     """Fold entries that only add (``name:`` without a type) into the one they add to, as Renode does."""
     merged: dict[str, Entry] = {}
     for entry in entries:
@@ -452,8 +511,8 @@ def _merge(own: Platform, entries: list[Entry], tags: list[Tag]) -> Platform:
             known.type,
             entry.registrations or known.registrations,
             {**known.properties, **entry.properties},
-            entry.interrupts or known.interrupts,
+            (*known.interrupts, *entry.interrupts),
             known.line,
             {**known.property_lines, **entry.property_lines},
         )
-    return Platform(own.path, tuple(merged.values()), tuple(tags), own.includes)
+    return tuple(merged.values())

@@ -14,6 +14,7 @@ from tinysim.memory.caches import read_cache, write_cache
 from tinysim.memory.layout import (
     CAUSE_BUS,
     CAUSE_FLASH,
+    FIRST_LOADS,
     H_CAUSE,
     H_FETCH_BASE,
     H_FETCH_END,
@@ -39,12 +40,13 @@ from tinysim.memory.layout import (
     W_FETCH_ROW,
     W_READ_EXTRA,
     W_ROW,
+    W_SLAVE,
     W_WRITE_EXTRA,
     WINDOW_WORDS,
 )
 from tinysim.memory.lines import access_lines
 
-__all__ = ["fetch", "read", "window", "write"]
+__all__ = ["fetch", "first_load", "read", "slave_of", "transfer", "window", "write"]
 
 
 @njit(cache=True)
@@ -127,3 +129,40 @@ def write(m: Any, w: int, address: int, time: int) -> int:
             m[H_CAUSE] = CAUSE_BUS
     m[H_WRITE_STALL] += stall
     return int(stall)
+
+
+@njit(cache=True)
+def transfer(m: Any, address: int, words: int, size: int, writes: bool, time: int) -> int:
+    """A whole data access: ``words`` consecutive transfers of ``size`` bytes, the first with its address phase in ``time``.
+
+    Each word follows the one before as soon as that has arrived. One transfer that crosses a word is two. Returns the sum of
+    their stalls in cycles.
+    """
+    w = window(m, address)
+    if m[w + W_DATA_PATH] == PATH_DIRECT and m[w + W_READ_EXTRA] == 0 and m[w + W_WRITE_EXTRA] == 0:
+        m[H_WRITES if writes else H_READS] += words
+        return 0
+    base = address & ~3
+    total = 0
+    count = words
+    if words == 1 and (address & 3) + size > 4:
+        count = 2
+    for number in range(count):
+        at = base + 4 * number
+        if at >= m[w + W_END]:
+            w = window(m, at)
+        phase = time + total + min(number, words - 1)
+        total += write(m, w, at, phase) if writes else read(m, w, at, phase)
+    return int(total)
+
+
+@njit(cache=True)
+def slave_of(m: Any, address: int) -> int:
+    """The bus slave of a data address."""
+    return int(m[window(m, address) + W_SLAVE])
+
+
+@njit(cache=True)
+def first_load(m: Any, slave: int) -> int:
+    """Extra cycles of the first load of a run of loads from a slave."""
+    return int(m[FIRST_LOADS + slave])

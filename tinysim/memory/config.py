@@ -174,7 +174,7 @@ class _Builder:
         slave = path.slave if path is not _DEFAULT_PATH or not region.kind.writable else 2
         words[w + at.W_SLAVE] = slave
         words[w + at.W_PORT] = at.PORTS + slave
-        words[w + at.W_FIRST] = path.first_load_cycles
+        words[w + at.W_FIRST] = words[at.FIRST_LOADS + slave] = path.first_load_cycles
         array = path.array_bus_cycles + (self.wait_states if path.wait_states else 0)
         words[w + at.W_ARRAY] = array * self.divider
         words[w + at.W_TRANSPORT] = path.transport_core_cycles + path.transport_bus_cycles * self.divider

@@ -26,7 +26,8 @@ __all__: list[str] = []        # names are imported one by one; there are many a
 HEADER_WORDS = 32
 PORT_WORDS = 16                # first cycle each memory array is free, one word for each slave; behind the header
 PORTS = HEADER_WORDS
-PAGES = HEADER_WORDS + PORT_WORDS
+FIRST_LOADS = PORTS + PORT_WORDS         # W_FIRST by slave
+PAGES = FIRST_LOADS + PORT_WORDS
 PAGE_SHIFT = 20                # one page table entry for each MiB
 PAGE_WORDS = 1 << (32 - PAGE_SHIFT)
 
