@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NoReturn
 
 from tinysim.errors import ModelError
@@ -312,7 +311,7 @@ class _Reader:
         union = operator.BuiltinOptions()
         kind = _member("BuiltinOptions", operator.BuiltinOptionsType())
         if union is None or kind in {None, "NONE"}:
-            return MappingProxyType({})
+            return {}
         accessor = getattr(import_module(f"tflite.{kind}"), str(kind))
         table = accessor()
         table.Init(self._content, union.Pos)
@@ -327,7 +326,7 @@ class _Reader:
                 options[key] = self._numbers(table, field)
             elif not hasattr(accessor, f"{field}Length"):  # vectors of strings and tables are not read
                 options[key] = self._option(field, getattr(table, field)())
-        return MappingProxyType(options)
+        return options
 
     def _option(self, field: str, value: object) -> object:
         if isinstance(value, bytes):
