@@ -7,10 +7,12 @@ LiteRT's reference kernels do.
 from __future__ import annotations
 
 import importlib.util
+import io
 import math
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -126,16 +128,18 @@ def load_inputs(model: Model, paths: Sequence[str | Path]) -> tuple[Array, ...]:
 
 def _read(path: Path) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}", hint="give the path of the inputs") from error
-    except (OSError, ValueError, EOFError, SyntaxError, KeyError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint="give the path of the inputs") from error
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)  # in memory: an archive is read when its arrays are
+    except (OSError, ValueError, EOFError, SyntaxError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a NumPy file: {error}", hint="write it with numpy.save or savez") from error
 
 
 def _from_archive(model: Model, path: Path) -> tuple[Array, ...]:
-    import zipfile
-
     archive = _read(path)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise InputError(f"{path} is not an .npz archive", hint="write it with numpy.savez")
