@@ -1,0 +1,1 @@
+"""Renode as an engine: found, started headless, driven through its robot server, its block counts brought home."""
