@@ -1,0 +1,1 @@
+"""Prices Counts for a Core: what each key costs in cycles, and why."""

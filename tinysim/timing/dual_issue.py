@@ -1,0 +1,431 @@
+"""A dual-issue, in-order core as a scoreboard at the issue stage.
+
+Each register knows, for every kind of use, the first cycle in which an instruction that uses it so may issue. An instruction
+issues as the younger of the current cycle when its operands and its fetch are there and no rule forbids the pair; otherwise in
+a later cycle as the older. Stages behind issue appear only as latencies.
+
+:func:`step` moves the pipeline by one instruction and books every cycle to a cause. A cycle in which an instruction issues
+as the older is booked to "issue", unless only a forbidden pair or a late operand kept it from sharing the cycle before.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysim.core import CLASS_FIELDS, CONSUMERS, PARAMETERS, Core, Pipeline
+from tinysim.errors import PartError
+from tinysim.isa import NO_OFFSET, Branch, Memory, Trait
+from tinysim.timing.causes import cause_number
+from tinysim.timing.columns import (
+    ACCUMULATOR, ADDRESS, ADDRESS_USE, ALL_REGISTERS, BANK_CONFLICT, BASE, BRANCH, BRANCH_REFILL, BYTES, CLASS, DATA, END,
+    EXTRACT, FETCH, FLAGS, FPU, INDEX, INSIDE, ISSUE, LOAD_USE, LOADED, MEMORY, MEMORY_WAIT, MULTIPLICAND, MULTIPLE_TRANSFER,
+    OFFSET, OPERAND, OPERAND_USE, PAIRING, RESULT, SHIFTED, SIZE, STORE, TRAITS, UNALIGNED, UNKNOWN, WORDS, WRITEBACK,
+)  # fmt: skip
+from tinysim.timing.native import native
+from tinysim.timing.port import data_stall, fetch_stall
+
+__all__ = ["READY_SHAPE", "STATE_SIZE", "compile_core", "mispredict", "start", "step"]
+
+_FIELDS = CLASS_FIELDS[Pipeline.DUAL_ISSUE]
+_PARAMETERS = PARAMETERS[Pipeline.DUAL_ISSUE]
+
+C_CYCLES = _FIELDS.index("cycles")
+C_WORDS_PER_CYCLE = _FIELDS.index("words_per_cycle")
+C_EVEN_ALIGNED = _FIELDS.index("even_aligned")
+C_PLACED_EARLY = _FIELDS.index("placed_early")
+C_FUSED = _FIELDS.index("fused")
+C_ACCUMULATOR_EARLY = _FIELDS.index("accumulator_early")
+C_AFTER_FUSED = _FIELDS.index("after_fused")
+C_TRAITS, C_LATENCY, C_CAUSE = len(_FIELDS), len(_FIELDS) + 1, len(_FIELDS) + 2
+
+P_FETCH_BYTES = _PARAMETERS.index("fetch_bytes")
+P_FETCH_QUEUE = _PARAMETERS.index("fetch_queue")
+P_PAIRS_WITH_TARGET = _PARAMETERS.index("branch_pairs_with_target")
+P_MISPREDICTION = _PARAMETERS.index("misprediction")
+P_SETTLED = _PARAMETERS.index("misprediction_settled")
+P_FLAGS_SETTLED = _PARAMETERS.index("flags_settled")
+P_INDIRECT = _PARAMETERS.index("misprediction_indirect")
+P_BANK_BIT = _PARAMETERS.index("bank_bit")
+P_STORE_TO_LOAD = _PARAMETERS.index("store_to_load")
+P_UNALIGNED = _PARAMETERS.index("unaligned_load")
+P_UNALIGNED_YOUNGER = _PARAMETERS.index("unaligned_load_younger")
+P_STORE_QUEUE = _PARAMETERS.index("store_queue")
+P_STORE_DRAIN = _PARAMETERS.index("store_drain")
+P_STORE_DRAIN_ALTERNATING = _PARAMETERS.index("store_drain_alternating")
+P_FUSED_BLOCK = _PARAMETERS.index("fused_block")
+
+# uses of a result
+U_OPERAND, U_BESIDE_SHIFT, U_EARLY, U_BASE, U_INDEX, U_MULTIPLICAND, U_ACCUMULATOR, U_DATA = range(len(CONSUMERS))
+L_CAUSE = len(CONSUMERS)
+L_EARLY = 0
+"""Row of the latency table for what the early ALU and the address unit produce."""
+
+READY_SHAPE = (48, len(CONSUMERS) + 2)
+R_CAUSE, R_ROW = len(CONSUMERS), len(CONSUMERS) + 1
+"""Beside the cycles, what a wait for the register is booked to, and the row that wrote it."""
+
+# state: current cycle, instructions issued in it, and its older one
+TIME, ISSUED, OLDER_ROW, OLDER_TRAITS, OLDER_ADDRESS = 0, 1, 2, 3, 4
+FETCH_BLOCK, FETCH_TIME, REFILLING, FETCH_STALLED = 5, 6, 7, 8
+FUSED_UNTIL, FLAGS_TIME, DRAINED, LAST_BANK = 9, 10, 11, 12
+NOTE_RULE, NOTE_ROW, BRANCH_TIME = 13, 14, 15
+STORES, STORE_NEXT = 16, 15 + 1 + 16
+"""Four recent stores, each (time, base, offset, bytes), and the place of the next one."""
+STATE_SIZE = 40
+
+BIT_ANY, BIT_SHIFTER, BIT_BITS, BIT_LOAD, BIT_STORE = 1, 2, 4, 8, 16
+_KNOWN_TRAITS = {"any": BIT_ANY, "shifter": BIT_SHIFTER, "bits": BIT_BITS, "load": BIT_LOAD, "store": BIT_STORE}
+B_NONE, B_DIRECT = int(Branch.NONE), int(Branch.DIRECT)
+M_LOAD, M_STORE = int(Memory.LOAD), int(Memory.STORE)
+T_INLINE_SHIFT, T_DECIDES = int(Trait.INLINE_SHIFT), int(Trait.DECIDES)
+LONG_AGO = -1000
+
+
+def compile_core(core: Core) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The core's numbers for :func:`step`.
+
+    Class table (classes, fields + traits, latency, cause), latency table (latencies, uses + cause), forbidden pairs
+    (rules, older traits, younger traits, same bank) and parameters. A class this core cannot execute has -1 cycles.
+    """
+    if "early" not in core.latencies:
+        raise PartError(f"{core.path.name}: no latency 'early'", hint="add [latency.early]: the early ALU and address updates")
+    names = ["early", *(name for name in core.latencies if name != "early")]
+    bits = dict(_KNOWN_TRAITS)
+    for timing in core.timings.values():
+        for trait in timing.traits:
+            bits.setdefault(trait, 1 << len(bits))
+    classes = np.zeros((len(core.isa.classes), len(_FIELDS) + 3), np.int64)
+    for number, name in enumerate(core.isa.classes):
+        found = core.timing(name)
+        if found is None:
+            classes[number, C_CYCLES] = -1
+            continue
+        for field, value in found.values.items():
+            classes[number, _FIELDS.index(field)] = core.number(value)
+        classes[number, C_TRAITS] = BIT_ANY | sum(bits[trait] for trait in set(found.traits))
+        classes[number, C_LATENCY] = names.index(found.latency)
+        classes[number, C_CAUSE] = cause_number(found.cause)
+    latencies = np.array(
+        [
+            [*(core.number(core.latencies[name].values[use]) for use in CONSUMERS), cause_number(core.latencies[name].cause)]
+            for name in names
+        ],
+        np.int64,
+    )
+    pairs = np.array([[bits[p.older], bits[p.younger], int(p.same_bank)] for p in core.forbidden], np.int64).reshape(-1, 3)
+    return classes, latencies, pairs, np.array([core.value(name) for name in _PARAMETERS], np.int64)
+
+
+@native
+def start(state, ready, address, parameters):
+    """The state of a pipeline that has just been sent to ``address`` and has nothing else behind it."""
+    state[:] = 0
+    ready[:, :] = 0
+    ready[:, R_ROW] = -1
+    state[FETCH_BLOCK] = address // parameters[P_FETCH_BYTES]
+    state[FUSED_UNTIL] = LONG_AGO
+    state[FLAGS_TIME] = LONG_AGO
+    state[OLDER_ROW] = -1
+    state[LAST_BANK] = -1
+    state[NOTE_RULE] = -1
+    state[NOTE_ROW] = -1
+    for store in range(4):
+        state[STORES + 4 * store] = LONG_AGO
+
+
+@native
+def clock(state):
+    """Cycles begun so far."""
+    return state[TIME] + 1 if state[ISSUED] > 0 else state[TIME]
+
+
+@native
+def mispredict(row, table, parameters, state, ready, next_address):
+    """The branch ``row``, just issued, went where the predictor did not expect. Returns the cycles this costs by itself."""
+    penalty = parameters[P_INDIRECT]
+    if table[row, TRAITS] & T_DECIDES:
+        decided = state[FLAGS_TIME]
+        tested = table[row, OPERAND] & ALL_REGISTERS
+        for register in range(16):
+            if tested >> register & 1:
+                decided = ready[register, U_OPERAND]
+        settled = state[BRANCH_TIME] - decided >= parameters[P_FLAGS_SETTLED]
+        penalty = parameters[P_SETTLED] if settled else parameters[P_MISPREDICTION]
+    state[TIME] = state[TIME] + penalty - 1
+    state[ISSUED] = 2
+    state[FETCH_BLOCK] = next_address // parameters[P_FETCH_BYTES]
+    state[FETCH_TIME] = state[TIME] + 1
+    return penalty
+
+
+@native
+def _latest(mask, use, early, ready, state, found):
+    """The latest cycle at which a register of ``mask`` is there for ``use``, or ``found`` when that is later."""
+    mask &= ALL_REGISTERS
+    register = 0
+    if mask & 0xFFFF == 0:
+        mask >>= 16
+        register = 16
+    while mask:
+        if mask & 1:
+            time = ready[register, use] - early
+            if time > found:
+                found = time
+                state[NOTE_ROW] = register
+        mask >>= 1
+        register += 1
+    return found
+
+
+@native
+def _put(mask, time, latency, latencies, row, ready):
+    """Registers of ``mask`` are produced by an instruction whose last cycle is ``time``."""
+    mask &= ALL_REGISTERS
+    register = 0
+    while mask:
+        if mask & 1:
+            for use in range(L_CAUSE):
+                ready[register, use] = time + latencies[latency, use]
+            ready[register, R_CAUSE] = latencies[latency, L_CAUSE]
+            ready[register, R_ROW] = row
+        mask >>= 1
+        register += 1
+
+
+@native
+def _is_early(mask, time, ready):
+    """Whether all registers of ``mask`` are there one stage early at ``time``."""
+    mask &= ALL_REGISTERS
+    register = 0
+    while mask:
+        if mask & 1 and ready[register, U_EARLY] > time:
+            return False
+        mask >>= 1
+        register += 1
+    return True
+
+
+@native
+def _same_bank(row, address, older_row, older_address, table, bit):
+    """Whether two loads hit one bank: by their addresses, else by their offsets from one base, else taken as different."""
+    if address != UNKNOWN and older_address != UNKNOWN:
+        return (address ^ older_address) >> bit & 1 == 0
+    if table[row, BASE] == table[older_row, BASE] and table[row, OFFSET] != NO_OFFSET and table[older_row, OFFSET] != NO_OFFSET:
+        if table[older_row, WRITEBACK]:
+            return False
+        return (table[row, OFFSET] ^ table[older_row, OFFSET]) >> bit & 1 == 0
+    return False
+
+
+@native
+def _forbidding(row, traits, address, table, pairs, parameters, state):
+    """Number of the rule that keeps an instruction from issuing with the older one of this cycle; -1 if none does."""
+    for rule in range(pairs.shape[0]):
+        if state[OLDER_TRAITS] & pairs[rule, 0] and traits & pairs[rule, 1]:
+            if pairs[rule, 2] and not _same_bank(
+                row, address, state[OLDER_ROW], state[OLDER_ADDRESS], table, parameters[P_BANK_BIT]
+            ):
+                continue
+            return rule
+    return -1
+
+
+@native
+def _stored_before(row, table, state):
+    """When a store to the word this load reads was issued, known by the same base and offset; LONG_AGO if there is none."""
+    latest = LONG_AGO
+    base, offset = table[row, BASE], table[row, OFFSET]
+    if base == 0 or offset == NO_OFFSET:
+        return latest
+    for store in range(4):
+        place = STORES + 4 * store
+        if (
+            state[place + 1] == base
+            and state[place + 2] < offset + table[row, BYTES]
+            and offset < state[place + 2] + state[place + 3]
+        ):
+            latest = max(latest, state[place])
+    return latest
+
+
+@native
+def _remember_store(row, time, table, state):
+    written = table[row, RESULT] | table[row, LOADED] | table[row, WRITEBACK]
+    for store in range(4):
+        if state[STORES + 4 * store + 1] & written:
+            state[STORES + 4 * store + 1] = 0
+    if table[row, MEMORY] == M_STORE and table[row, WORDS] == 1 and table[row, OFFSET] != NO_OFFSET and not table[row, WRITEBACK]:
+        place = STORES + 4 * state[STORE_NEXT]
+        state[STORE_NEXT] = (state[STORE_NEXT] + 1) & 3
+        state[place] = time
+        state[place + 1] = table[row, BASE]
+        state[place + 2] = table[row, OFFSET]
+        state[place + 3] = table[row, BYTES]
+
+
+@native
+def _queue_store(row, address, time, table, parameters, state):
+    """Cycles a sub-word or unaligned store waits for room in the store queue."""
+    size = table[row, BYTES]
+    if size == 4 and (address == UNKNOWN or address & 3 == 0):
+        return 0
+    bank = -1
+    if address != UNKNOWN:
+        bank = address >> parameters[P_BANK_BIT] & 1
+    alternates = bank < 0 or bank != state[LAST_BANK]
+    state[LAST_BANK] = bank
+    drain = parameters[P_STORE_DRAIN_ALTERNATING] if alternates else parameters[P_STORE_DRAIN]
+    state[DRAINED] = max(state[DRAINED], time) + drain
+    return max(0, state[DRAINED] - time - parameters[P_STORE_QUEUE] * drain)
+
+
+@native
+def step(
+    row, table, classes, latencies, pairs, parameters, state, ready, next_address, address, config, memory, lost
+):  # fmt: skip
+    """Moves the pipeline by one instruction.
+
+    ``next_address``: where execution goes, INSIDE for an instruction that is not the last of its block, END where that is
+    not known (the path ends). ``address``: of its data access, or UNKNOWN. ``lost``: cycles by cause, added to.
+    ``state[NOTE_RULE]`` and ``state[NOTE_ROW]`` say which rule or which instruction it waited for.
+    """
+    class_number = table[row, CLASS]
+    pc, size = table[row, ADDRESS], table[row, SIZE]
+    branch = table[row, BRANCH]
+    taken = next_address >= 0 and next_address != pc + size
+    traits = classes[class_number, C_TRAITS]
+    if table[row, TRAITS] & T_INLINE_SHIFT:
+        traits |= BIT_SHIFTER
+    after_fused = classes[class_number, C_AFTER_FUSED]
+
+    # when the operands are there
+    state[NOTE_RULE] = -1
+    state[NOTE_ROW] = -1
+    use = U_BESIDE_SHIFT if table[row, SHIFTED] else U_OPERAND
+    operands = _latest(table[row, OPERAND], use, 0, ready, state, 0)
+    operands = _latest(table[row, SHIFTED] | table[row, EXTRACT], U_EARLY, 0, ready, state, operands)
+    operands = _latest(table[row, MULTIPLICAND], U_MULTIPLICAND, 0, ready, state, operands)
+    operands = _latest(
+        table[row, ACCUMULATOR], U_ACCUMULATOR, classes[class_number, C_ACCUMULATOR_EARLY], ready, state, operands
+    )
+    operands = _latest(table[row, DATA], U_DATA, 0, ready, state, operands)
+    before_address = operands
+    operands = _latest(table[row, BASE], U_BASE, 0, ready, state, operands)
+    operands = _latest(table[row, INDEX], U_INDEX, 0, ready, state, operands)
+    wait_cause = OPERAND_USE
+    if state[NOTE_ROW] >= 0:
+        register = state[NOTE_ROW]
+        wait_cause = ready[register, R_CAUSE]
+        state[NOTE_ROW] = ready[register, R_ROW]
+        if operands > before_address and wait_cause == OPERAND_USE:
+            wait_cause = ADDRESS_USE
+
+    # when it is fetched, and what else it waits for
+    candidate = max(operands, state[TIME])
+    block = (pc + size - 1) // parameters[P_FETCH_BYTES]
+    fetched = state[FETCH_TIME] + block - state[FETCH_BLOCK]
+    if fetched > candidate:
+        candidate = fetched
+        wait_cause = BRANCH_REFILL if state[REFILLING] else FETCH
+        state[NOTE_ROW] = -1
+    if after_fused == 2 and state[FUSED_UNTIL] > candidate:
+        candidate = state[FUSED_UNTIL]
+        wait_cause = FPU
+    if table[row, MEMORY] == M_LOAD and table[row, WORDS] == 1 and parameters[P_STORE_TO_LOAD] > 0:
+        stored = _stored_before(row, table, state) + parameters[P_STORE_TO_LOAD]
+        if stored > candidate:
+            candidate = stored
+            wait_cause = STORE
+            state[NOTE_ROW] = -1
+    state[REFILLING] = 0
+
+    # younger of this cycle, or older of a later one
+    younger = False
+    before = clock(state)
+    if state[ISSUED] == 1:
+        rule = _forbidding(row, traits, address, table, pairs, parameters, state)
+        held = after_fused == 1 and state[TIME] < state[FUSED_UNTIL]
+        younger = rule < 0 and not held and candidate == state[TIME]
+        if not younger:
+            state[NOTE_RULE] = rule
+            first_cause = wait_cause
+            if held:
+                first_cause = FPU
+            if rule >= 0:
+                first_cause = BANK_CONFLICT if pairs[rule, 2] else PAIRING
+            lost[first_cause] += 1
+    else:
+        lost[ISSUE] += 1
+    if younger:
+        time = state[TIME]
+        state[ISSUED] = 2
+    else:
+        time = max(candidate, before)
+        lost[wait_cause] += time - before
+        state[ISSUED] = 1
+
+    # further cycles
+    further = classes[class_number, C_CYCLES] - 1
+    words = table[row, WORDS]
+    if classes[class_number, C_WORDS_PER_CYCLE]:
+        each = classes[class_number, C_WORDS_PER_CYCLE]
+        further += (words + each - 1) // each - 1
+    lost[classes[class_number, C_CAUSE]] += further
+    if classes[class_number, C_EVEN_ALIGNED] and address != UNKNOWN and address & 4 and words & 1 == 0:
+        further += 1
+        lost[MULTIPLE_TRANSFER] += 1
+    late = np.int64(0)
+    if table[row, MEMORY] == M_LOAD:
+        if words == 1 and address != UNKNOWN and address % table[row, BYTES]:
+            extra = parameters[P_UNALIGNED_YOUNGER] if younger else parameters[P_UNALIGNED]
+            further += extra
+            lost[UNALIGNED] += extra
+        if address != UNKNOWN:
+            late = data_stall(address, words, table[row, BYTES], False, time, config, memory)
+    elif table[row, MEMORY] == M_STORE:
+        wait = _queue_store(row, address, time, table, parameters, state) if words == 1 else 0
+        lost[STORE] += wait
+        further += wait
+        if address != UNKNOWN:
+            stall = data_stall(address, words, table[row, BYTES], True, time, config, memory)
+            lost[MEMORY_WAIT] += stall
+            further += stall
+
+    # results
+    latency = classes[class_number, C_LATENCY]
+    placed = classes[class_number, C_PLACED_EARLY]
+    if placed and not traits & BIT_SHIFTER and _is_early(table[row, OPERAND], time, ready):
+        if placed == 1 and not younger:
+            latency = L_EARLY
+        elif placed == 2 and not (younger and state[OLDER_TRAITS] & (BIT_SHIFTER | BIT_BITS)):
+            latency = L_EARLY
+    _put(table[row, RESULT], time + further, latency, latencies, row, ready)
+    _put(table[row, LOADED], time + further + late, latency, latencies, row, ready)
+    _put(table[row, WRITEBACK] & ~table[row, LOADED], time, L_EARLY, latencies, row, ready)
+    if table[row, RESULT] & FLAGS:
+        state[FLAGS_TIME] = time
+    if classes[class_number, C_FUSED]:
+        state[FUSED_UNTIL] = time + 1 + parameters[P_FUSED_BLOCK]
+    _remember_store(row, time, table, state)
+
+    # the cycle, and where it goes
+    state[TIME] = time + further
+    if further:
+        state[ISSUED] = 2
+    state[BRANCH_TIME] = time
+    if taken:
+        state[FETCH_BLOCK] = next_address // parameters[P_FETCH_BYTES]
+        state[FETCH_TIME] = state[TIME]
+        if not (parameters[P_PAIRS_WITH_TARGET] and state[ISSUED] == 1):
+            state[FETCH_TIME] = state[TIME] + 1
+            state[ISSUED] = 2
+        state[REFILLING] = 1
+    else:
+        earliest = state[TIME] - parameters[P_FETCH_QUEUE] - (block - state[FETCH_BLOCK])
+        state[FETCH_TIME] = max(state[FETCH_TIME], earliest)
+    if state[ISSUED] == 1:
+        state[OLDER_ROW] = row
+        state[OLDER_TRAITS] = traits
+        state[OLDER_ADDRESS] = address
