@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinysim.core import Core, load_core
+from tinysim.core import Core, Pipeline, load_core
 from tinysim.engine.run import MeasuredRegion, Run
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Machine
 from tinysim.errors import FaultError, ModelError
@@ -20,7 +20,7 @@ from tinysim.footprint import check_capacity, footprint
 from tinysim.image import Image, load_image
 from tinysim.layers import interpreter_loop
 from tinysim.model import Model, check_supported, load_model
-from tinysim.part import Part, load_part
+from tinysim.part import Part, Region, load_part
 from tinysim.reference import Verdict, compare, load_inputs, reference_outputs, seeded_inputs
 from tinysim.result import ErrorBound, FirmwareInfo, Outputs, Result
 from tinysim.units import parse_hz
@@ -107,7 +107,7 @@ def _bench_one(
     model: Model, part: Part, clocks_hz: Sequence[int], options: BuildOptions, inputs: tuple[NDArray[np.generic], ...], described: str,
     max_instructions: int, progress: Progress,
 ) -> list[Result]:
-    core = load_core(part.core)
+    core = load_core(part.core).with_fpu(part.fpu)
     firmware = build_fitting(model, part, options, progress)
     image = load_image(firmware.path)
     progress(f"running {model.name} on {part.title}", 0, 0)
@@ -141,7 +141,7 @@ def _bench_one(
                 cycles_high=region.cycles_high,
                 memory=memory,
                 outputs=_outputs(verdict, described),
-                error=ErrorBound(core.error.bound_percent, core.error.basis),
+                error=ErrorBound(core.error_bound_percent, core.error_basis),
                 warnings=core_warnings(ideal_memory=True),
             )
         )
@@ -186,7 +186,7 @@ def build_fitting(model: Model, part: Part, options: BuildOptions, progress: Pro
     arena_bytes = -(-_set_up(machine, model).arena_used // _ARENA_STEP_BYTES) * _ARENA_STEP_BYTES
     sizes = footprint(image, roomy.part, stack_peak_bytes=0)
     data_bytes = sizes.ram_bytes - (sizes.arena_bytes or 0)
-    check_capacity(part, {"code": sizes.flash_bytes, "data": data_bytes, "arena": arena_bytes}, model.name)
+    check_capacity(part, {"code": sizes.flash_bytes, "data": data_bytes + trial.stack_bytes, "arena": arena_bytes}, model.name)
     for slack in (0, 256, 1024, 4096, 16384):  # planning needs some bytes more than what stays in use
         firmware = built(arena_bytes + slack, False)
         machine = Machine(load_image(firmware.path), part, depth=1, predict=False)
@@ -207,19 +207,23 @@ class _Roomy:
 
     @classmethod
     def of(cls, image: Image, part: Part) -> _Roomy:
-        """Grow every memory up to the next one's base, or to hold what the image puts there."""
-        bases = sorted(region.base for region in part.regions) + [0xE0000000]
-        grown = []
-        for region in part.regions:
-            end = region.end
-            for section in image.sections:
-                if region.base <= section.address < min(b for b in bases if b > region.base):
-                    end = max(end, section.address + section.bytes + 0x100000)
-            stack = image.find("__stack_top")
-            if stack is not None and region.base < stack.address <= min(b for b in bases if b > region.base):
-                end = max(end, stack.address)
-            grown.append(dataclasses.replace(region, size=end - region.base, aliases=()))
-        return cls(dataclasses.replace(part, regions=tuple(grown)), {r.name: (r.base, r.size) for r in grown})
+        """Memories that hold all the image puts there; those that touch or overlap then are one."""
+        spans = [(region.base, region.end, region) for region in part.regions]
+        for section in image.sections:
+            home = max((r for r in part.regions if r.base <= section.address), key=lambda r: r.base, default=None)
+            if home is not None:
+                spans.append((home.base, section.address + section.bytes, home))
+        stack = image.symbol("__stack_top").address
+        merged: list[Region] = []
+        for base, end, region in sorted(spans, key=lambda span: (span[0], span[1])):
+            if merged and base < merged[-1].end:
+                merged[-1] = dataclasses.replace(merged[-1], size=max(merged[-1].end, end) - merged[-1].base)
+            else:
+                merged.append(dataclasses.replace(region, size=end - base, aliases=()))
+        if not any(r.base < stack <= r.end for r in merged):
+            home = max((r for r in merged if r.base < stack), key=lambda r: r.base)
+            merged[merged.index(home)] = dataclasses.replace(home, size=stack - home.base)
+        return cls(dataclasses.replace(part, regions=tuple(merged)), {r.name: (r.base, -(-r.size // 4096) * 4096) for r in merged})
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +254,7 @@ def _measure(
 ) -> _Measured:
     loop = interpreter_loop(image)
     machine = Machine(
-        image, part, depth=core.context_blocks, predict=core.predicts_branches,
+        image, part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE,
         regions=[MeasuredRegion("invoke", image.symbol("tinysim_invoke").address)],
         layers_in=loop.entry, layer_sites=loop.sites, layer_count=len(model.operators), budget=max_instructions,
     )

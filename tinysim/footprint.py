@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tinysim.errors import CapacityError
 from tinysim.image import Image, Section
 from tinysim.part import Part, load_part, part_names
@@ -69,36 +71,42 @@ def footprint(
     )
 
 
-def check_capacity(part: Part, needed: dict[str, int], what: str) -> None:
-    """Check bytes needed by placement (``code``: all of flash; ``data``: all of RAM) against the part.
+def check_capacity(part: Part, needed: Mapping[str, int], what: str) -> None:
+    """Check the bytes each purpose of the placement needs (``code``: all of flash) against the part.
 
     Raises CapacityError that says how many bytes are missing where, and which parts of the catalogue have room.
     """
-    missing = []
-    for purpose, bytes_needed in needed.items():
-        room = max((part.span(names)[1] for names in part.placement[purpose]), default=0)
-        if bytes_needed > room:
-            names = max(part.placement[purpose], key=lambda n: part.span(n)[1])
-            missing.append(f"{bytes_needed - room:,} bytes of {names} (needs {bytes_needed:,}, has {room:,})")
-    if not missing:
+    if _holds(part, needed):
         return
+    groups: dict[str, int] = {}
+    for purpose, bytes_needed in needed.items():
+        largest = max(part.placement[purpose], key=lambda names: part.span(names)[1])
+        groups[largest] = groups.get(largest, 0) + bytes_needed
+    missing = [
+        f"{total - part.span(names)[1]:,} bytes of {names} (needs {total:,}, has {part.span(names)[1]:,})"
+        for names, total in groups.items()
+        if total > part.span(names)[1]
+    ]
+    if not missing:  # each fits alone in its largest memory, but not all together
+        missing = [f"room for {', '.join(f'{n:,} bytes of {purpose}' for purpose, n in needed.items())} together"]
     holders = [name for name in part_names() if name != part.name and _holds(load_part(name), needed)]
     hint = f"parts with room: {', '.join(holders)}" if holders else "no part of the catalogue has room; make the model smaller"
-    flash, ram = needed.get("code", 0), sum(n for purpose, n in needed.items() if purpose != "code")
+    ram = sum(n for purpose, n in needed.items() if purpose != "code")
     raise CapacityError(
         f"{what} does not fit {part.title}: missing {' and '.join(missing)}",
         hint=hint,
-        details=f"flash {format_bytes(flash)}, RAM {format_bytes(ram)}",
+        details=f"flash {format_bytes(needed.get('code', 0))}, RAM {format_bytes(ram)}",
     )
 
 
-def _holds(part: Part, needed: dict[str, int]) -> bool:
-    """Whether a part has room, when purposes that share a memory share its bytes."""
+def _holds(part: Part, needed: Mapping[str, int]) -> bool:
+    """Whether a part has room; purposes that go to one memory share its bytes."""
     left: dict[str, int] = {}
-    for purpose, bytes_needed in sorted(needed.items(), key=lambda item: -item[1]):
+    for purpose, bytes_needed in needed.items():
         for names in part.placement[purpose]:
+            regions = names.split("+")
             room = left.get(names, part.span(names)[1])
-            if room >= bytes_needed:
+            if room >= bytes_needed and not any(set(regions) & set(other.split("+")) for other in left if other != names):
                 left[names] = room - bytes_needed
                 break
         else:

@@ -16,20 +16,29 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
+from unicorn import UC_MEM_WRITE
+from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_SP, UC_ARM_REG_XPSR
 
 # header words
 (CURRENT, WATCH, DEPTH, BLOCKS, STATES, TRANSITIONS, PHASES, FRAMES, HALFWORDS, BUDGET, STOP, LAYER, LAYERS, HISTORY, RETURNS,
  BRANCHES, P_STATE, P_TRANSITION, P_BLOCK, P_BLOCK_HASH, P_STATE_HASH, P_TRANSITION_HASH, P_PATH, P_PHASE, P_PHASE_HASH, P_FRAME,
- P_MARKER, MARKERS, P_SITE, SITES, P_BRANCH, P_BRANCH_HASH, P_PATTERN, P_RETURN, PHASE, SCRATCH, CODE, LOWEST_SP) = range(38)
-HEADER = 96          # words 38..: scratch for the bytes of a block
+ P_MARKER, MARKERS, P_SITE, SITES, P_BRANCH, P_BRANCH_HASH, P_PATTERN, P_RETURN, PHASE, P_EVENT, EVENTS, EVENT_LIMIT, EVENT_PHASE,
+ CONDITIONAL_CODE, SCRATCH) = range(41)
+HEADER = 48          # the words after SCRATCH hold a register or the bytes of an instruction
 # what stopped a run
-RUNNING, OVER_BUDGET, FULL = range(3)
+RUNNING, OVER_BUDGET, FULL, IDLE, DRAIN = range(5)
+# events of a recorded stream, one uint64 each
+EVENT_BLOCK = 1 << 63        # the number of the block that starts
+EVENT_MARK = 1 << 62         # the phase that starts
+EVENT_WRITE = 1 << 40        # a data access: address, size in bytes from bit 32 on, and this bit for a write
+EVENT_SIZE = 32              # first bit of the size
+EVENTS_OF_A_BLOCK = 1 << 14  # room kept for the accesses of one block: 512 instructions of 16 words at the most
 # a state's row: two inline successors (block word, transition), phase, last block, flags
 S_KEY0, S_T0, S_KEY1, S_T1, S_PHASE, S_BLOCK, S_FLAGS = range(7)
 # a transition's row
 T_COUNT, T_NEXT, T_ACTION, T_MISSES, T_MISSES_HISTORY, T_BLOCK, T_FROM = range(7)
 # a block's row
-B_ADDRESS, B_SIZE, B_KIND, B_BRANCH, B_SITE = range(5)
+B_ADDRESS, B_SIZE, B_KIND, B_BRANCH, B_SITE, B_CONDITIONAL = range(6)
 # a phase's row
 H_PARENT, H_MARKER, H_LOWEST_SP, H_ENTRIES = range(4)
 # a frame's row: the address it returns to, the stack pointer there, the phase before, the marker
@@ -49,10 +58,10 @@ UNKNOWN_SP = -1
 # Unicorn's own functions, by name: compiled code that calls them can be kept on disk
 llvm.load_library_permanently(binding.uclib._name)
 read_register = types.ExternalFunction("uc_reg_read", types.int32(types.voidptr, types.int32, types.voidptr))
+write_register = types.ExternalFunction("uc_reg_write", types.int32(types.voidptr, types.int32, types.voidptr))
 read_memory = types.ExternalFunction("uc_mem_read", types.int32(types.voidptr, types.uint64, types.voidptr, types.uint64))
 stop_emulator = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
-SP_REGISTER = 12             # UC_ARM_REG_SP
-LR_REGISTER = 10             # UC_ARM_REG_LR
+STALE_IT = 0x0600FC00        # the IT bits of XPSR
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -86,7 +95,7 @@ def _find(table: Any, size: int, key: int) -> int:
 @njit(cache=True)
 def _register(uc: Any, header: Any, number: int) -> int:
     header[SCRATCH] = 0
-    read_register(uc, number, header[SCRATCH:].ctypes)
+    read_register(uc, np.int32(number), header[SCRATCH:].ctypes)
     return header[SCRATCH] & 0xFFFFFFFF
 
 
@@ -127,7 +136,9 @@ def ending(first: int, second: int, wide: int) -> int:
 
 
 @njit(cache=True)
-def _ending_of_block(uc: Any, header: Any, address: int, size: int) -> int:
+def _look_at_block(uc: Any, header: Any, block: Any) -> None:
+    """How the block ends, and whether it holds an IT instruction."""
+    address, size = block[B_ADDRESS], block[B_SIZE]
     code = header[SCRATCH + 1:]
     kind = PLAIN
     done = 0
@@ -137,8 +148,10 @@ def _ending_of_block(uc: Any, header: Any, address: int, size: int) -> int:
         first, second = code[0] & 0xFFFF, (code[0] >> 16) & 0xFFFF
         wide = 1 if first & 0xE000 == 0xE000 and first & 0x1800 else 0
         kind = ending(first, second, wide)
+        if first & 0xFF00 == 0xBF00 and first & 15:
+            block[B_CONDITIONAL] = 1
         done += 4 if wide else 2
-    return kind
+    block[B_KIND] = kind
 
 
 @njit(cache=True)
@@ -155,7 +168,7 @@ def _block_number(uc: Any, header: Any, address: int, size: int) -> int:
     table[2 * at], table[2 * at + 1] = ((address << 16) | size) + 1, number
     block = _words(header[P_BLOCK], MAX_BLOCKS * ROW)[number * ROW:]
     block[B_ADDRESS], block[B_SIZE] = address, size
-    block[B_KIND] = _ending_of_block(uc, header, address, size)
+    _look_at_block(uc, header, block)
     branches = _words(header[P_BRANCH_HASH], 2 * HASH_BRANCHES)
     at = _find(branches, HASH_BRANCHES, address + size)
     if branches[2 * at] == 0:
@@ -249,7 +262,7 @@ def _transition(uc: Any, header: Any, state: int, block: int, phase: int, action
     row[T_NEXT] = _state_after(header, state, block, phase)
     row[T_ACTION], row[T_BLOCK], row[T_FROM] = action, block, state
     # a path never seen before is where a deeper stack can appear
-    sp = _register(uc, header, SP_REGISTER)
+    sp = _register(uc, header, UC_ARM_REG_SP)
     phases = _words(header[P_PHASE], MAX_PHASES * ROW)
     above = phase
     while True:
@@ -272,8 +285,8 @@ def _push(uc: Any, header: Any, phase: int, marker: int, until: int) -> None:
     if until:
         frame[F_RETURN], frame[F_SP] = until, UNKNOWN_SP
     else:
-        frame[F_RETURN] = _register(uc, header, LR_REGISTER) & ~1
-        frame[F_SP] = _register(uc, header, SP_REGISTER)
+        frame[F_RETURN] = _register(uc, header, UC_ARM_REG_LR) & ~1
+        frame[F_SP] = _register(uc, header, UC_ARM_REG_SP)
     frame[F_PHASE], frame[F_MARKER] = phase, marker
     header[FRAMES] = depth + 1
     header[WATCH] = frame[F_RETURN]
@@ -289,7 +302,7 @@ def _pop(uc: Any, header: Any, phase: int, address: int) -> int:
         if frame[F_RETURN] != address:
             break
         if frame[F_SP] != UNKNOWN_SP:
-            here = _register(uc, header, SP_REGISTER)
+            here = _register(uc, header, UC_ARM_REG_SP)
             if here != frame[F_SP] or (sp >= 0 and frame[F_SP] != sp):
                 break
             sp = here
@@ -363,6 +376,13 @@ def _seldom(uc: Any, header: Any, address: int, size: int) -> int:
             _push(uc, header, phase, row[M_ID], row[M_UNTIL])
             phase = opened
             _words(header[P_PHASE], MAX_PHASES * ROW)[phase * ROW + H_ENTRIES] += 1
+    if size == 2 and header[STOP] == RUNNING:
+        code = header[SCRATCH + 1:]
+        code[0] = 0
+        read_memory(uc, np.uint64(address), code.ctypes, np.uint64(2))
+        if code[0] & 0xFFFF == 0xE7FE:               # a branch to itself
+            header[STOP] = IDLE
+            stop_emulator(uc)
     transition = _transition(uc, header, state, block, phase, 0)
     if plain:
         row = states[state * ROW:]
@@ -419,8 +439,12 @@ def _predict(header: Any, transition: Any, block: Any, address: int) -> None:
 
 
 @njit(inline="always")
-def _step(uc: Any, address: int, size: int, data: Any, predict: bool) -> None:
+def _step(uc: Any, address: int, size: int, data: Any, predict: bool, record: bool) -> None:
     header = carray(data, (HEADER,), np.int64)
+    if record and header[EVENTS] > header[EVENT_LIMIT]:
+        header[STOP] = DRAIN                         # before the block is counted: it starts again when the events are taken
+        stop_emulator(uc)
+        return
     header[HALFWORDS] += size >> 1
     if header[HALFWORDS] > header[BUDGET] and header[STOP] == RUNNING:
         header[STOP] = OVER_BUDGET
@@ -442,6 +466,16 @@ def _step(uc: Any, address: int, size: int, data: Any, predict: bool) -> None:
     if predict:
         _predict(header, transition, _words(header[P_BLOCK], MAX_BLOCKS * ROW)[row[S_BLOCK] * ROW:], here)
     header[CURRENT] = transition[T_NEXT]
+    if record:
+        events = carray(_pointer(header[P_EVENT]), (header[EVENT_LIMIT] + EVENTS_OF_A_BLOCK,), np.uint64)
+        phase = states[transition[T_NEXT] * ROW + S_PHASE]
+        if phase != header[EVENT_PHASE]:
+            header[EVENT_PHASE] = phase
+            events[header[EVENTS]] = np.uint64(EVENT_MARK) | np.uint64(phase)
+            header[EVENTS] += 1
+        header[CONDITIONAL_CODE] = _words(header[P_BLOCK], MAX_BLOCKS * ROW)[transition[T_BLOCK] * ROW + B_CONDITIONAL]
+        events[header[EVENTS]] = np.uint64(EVENT_BLOCK) | np.uint64(transition[T_BLOCK])
+        header[EVENTS] += 1
     if header[STOP] == FULL:
         stop_emulator(uc)
 
@@ -452,10 +486,36 @@ _SIGNATURE = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr
 @cfunc(_SIGNATURE, cache=True)
 def on_block(uc: Any, address: int, size: int, data: Any) -> None:
     """Count a block."""
-    _step(uc, address, size, data, False)
+    _step(uc, address, size, data, False, False)
 
 
 @cfunc(_SIGNATURE, cache=True)
 def on_block_predicting(uc: Any, address: int, size: int, data: Any) -> None:
     """Count a block and run the branch predictors."""
-    _step(uc, address, size, data, True)
+    _step(uc, address, size, data, True, False)
+
+
+@cfunc(_SIGNATURE, cache=True)
+def on_block_recording(uc: Any, address: int, size: int, data: Any) -> None:
+    """Count a block, run the branch predictors, and record it as an event."""
+    _step(uc, address, size, data, True, True)
+
+
+@cfunc(types.void(types.voidptr, types.int32, types.uint64, types.int32, types.int64, types.voidptr), cache=True)
+def on_access(uc: Any, kind: int, address: int, size: int, _value: int, data: Any) -> None:
+    """Record a data access as an event."""
+    header = carray(data, (HEADER,), np.int64)
+    at = header[EVENTS]
+    if at >= header[EVENT_LIMIT] + EVENTS_OF_A_BLOCK:
+        header[STOP] = FULL
+        return
+    events = carray(_pointer(header[P_EVENT]), (header[EVENT_LIMIT] + EVENTS_OF_A_BLOCK,), np.uint64)
+    word = np.uint64(address) | np.uint64(size) << np.uint64(EVENT_SIZE)
+    if kind == UC_MEM_WRITE:
+        word |= np.uint64(EVENT_WRITE)
+    events[at] = word
+    header[EVENTS] = at + 1
+    # a hooked access inside an IT block leaves stale IT state behind (unicorn issue 2309): later instructions would be skipped
+    if header[CONDITIONAL_CODE] and _register(uc, header, UC_ARM_REG_XPSR) & STALE_IT:
+        header[SCRATCH] &= ~STALE_IT
+        write_register(uc, np.int32(UC_ARM_REG_XPSR), header[SCRATCH:].ctypes)

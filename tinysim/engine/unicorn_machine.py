@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysim.engine import counting
+from tinysim.engine import counting, probes
 from tinysim.engine.run import MeasuredRegion, Phase, Run
 from tinysim.errors import EngineError, FaultError, ImageError
 from tinysim.image import Image
 from tinysim.part import Part
 
-__all__ = ["DEFAULT_BUDGET", "Machine", "Stop", "starting_point"]
+__all__ = ["DEFAULT_BUDGET", "Ending", "Machine", "Stop", "starting_point"]
 
 DEFAULT_BUDGET = 4_000_000_000
 """Instructions (counted as halfwords of code) after which a run is taken for a run-away."""
@@ -26,6 +28,14 @@ _PRIVATE_BUS_BYTES = 0x100000
 _CPACR = 0xE000ED88
 _PAINT = 0xA5
 _REGISTER_NAMES = (*(f"r{n}" for n in range(13)), "sp", "lr", "pc")
+
+
+class Ending(Enum):
+    """Why a run came to rest."""
+
+    ADDRESS = "reached an address that was asked for"
+    IDLE = "waits for ever: a branch to itself or a wait for an interrupt that cannot come"
+    BUDGET = "used up its instruction budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,7 @@ class Machine:
         layer_count: int = 0,
         budget: int = DEFAULT_BUDGET,
         count: bool = True,
+        record: Callable[[NDArray[np.uint64]], None] | None = None,
         memory: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         import unicorn
@@ -91,6 +102,7 @@ class Machine:
         self._unicorn, self._constants = unicorn, arm_const
         self.image, self.part = image, part
         self._regions = tuple(regions)
+        self._record = record
         self._depth = depth
         core = part.core.replace("-", "_").upper()
         model = getattr(arm_const, f"UC_CPU_ARM_{core}", None)
@@ -116,8 +128,14 @@ class Machine:
         self._mark(layers_in, layer_sites, layer_count)
         self._tables.header[counting.BUDGET] = budget
         if count:
+            header = self._tables.header.ctypes.data
             callback = counting.on_block_predicting if predict else counting.on_block
-            self._hook(unicorn.UC_HOOK_BLOCK, callback.address, self._tables.header.ctypes.data, 1, 0)
+            if record is not None:
+                callback = counting.on_block_recording
+                self._tables.make_room_for_events()
+                self._hook(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, counting.on_access.address, header, 1, 0)
+            self._hook(unicorn.UC_HOOK_BLOCK, callback.address, header, 1, 0)
+            self._watch()
         sp, pc = starting_point(image, part)
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, sp)
         self._uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 0x40000000)
@@ -166,6 +184,19 @@ class Machine:
         )
         if error:
             raise EngineError(f"the emulator refused a hook (error {error})", hint="reinstall the unicorn package")
+
+    def _watch(self) -> None:
+        """Hook the single instructions whose cost depends on data."""
+        found = probes.find_probes(self.image)
+        self._conditional = found.conditional
+        self._executed = np.zeros(max(len(found.conditional), 1), np.int64)
+        self._division_addresses = tuple(address for address, _, _, _ in found.divisions)
+        self._divided = np.zeros((max(len(found.divisions), 1), 4 + probes.QUOTIENT_BITS), np.int64)
+        for k, address in enumerate(found.conditional):
+            self._hook(self._unicorn.UC_HOOK_CODE, probes.on_execution.address, self._executed[k:].ctypes.data, address, address)
+        for k, (address, dividend, divisor, signed) in enumerate(found.divisions):
+            self._divided[k, :3] = probes.register_number(dividend), probes.register_number(divisor), signed
+            self._hook(self._unicorn.UC_HOOK_CODE, probes.on_division.address, self._divided[k:].ctypes.data, address, address)
 
     def _mark(self, layers_in: int | None, layer_sites: Sequence[int], layer_count: int) -> None:
         rows = []
@@ -249,7 +280,27 @@ class Machine:
         self._handlers[address] = handler
 
     def run_to(self, *addresses: int) -> Stop:
-        """Run until one of ``addresses`` is next. Raises FaultError when the program faults or runs away first."""
+        """Run until one of ``addresses`` is next. Raises FaultError when the program faults, ends or runs away first."""
+        ending = self.run_until_end(addresses)
+        if ending is Ending.BUDGET:
+            raise self.run_away()
+        if ending is Ending.IDLE:
+            names = " or ".join(self.image.where(a) for a in addresses)
+            raise FaultError(f"the program ended at {self.image.where(self.pc)} before it reached {names}", hint="see the registers",
+                             details=self._register_text())
+        return Stop(self.pc, int(self._tables.header[counting.HALFWORDS]))
+
+    def run_away(self) -> FaultError:
+        """The error of a program that used up its budget."""
+        return FaultError(
+            f"the program ran {int(self._tables.header[counting.HALFWORDS]):,} halfwords of code without reaching its end; "
+            f"it was at {self.image.where(self.pc)}",
+            hint="raise --max-instructions, or check that --until is reached",
+            details=self._register_text(),
+        )
+
+    def run_until_end(self, addresses: Iterable[int] = ()) -> Ending:
+        """Run until one of ``addresses`` is next, the program can only wait, or the budget is used up. Raises FaultError on a fault."""
         wanted = {address & ~1 for address in addresses}
         self._uc.ctl_set_exits(sorted(wanted | set(self._handlers)))
         self._uc.ctl_flush_tb()  # blocks translated before an exit was set would run past it
@@ -261,23 +312,31 @@ class Machine:
             except self._unicorn.UcError as error:
                 raise self._explained(error) from error
             self.pc = self.register("pc") & ~1
-            if header[counting.STOP] == counting.OVER_BUDGET:
-                raise FaultError(
-                    f"the program ran {int(header[counting.HALFWORDS]):,} halfwords of code without reaching its end; it was at {self.image.where(self.pc)}",
-                    hint="raise --max-instructions, or check that --until is reached",
-                    details=self._register_text(),
-                )
-            if header[counting.STOP] == counting.FULL:
+            stop, header[counting.STOP] = int(header[counting.STOP]), counting.RUNNING
+            if self._record is not None:
+                self._record(self._tables.events())
+                self._tables.drop_events()
+            if stop == counting.DRAIN:
+                continue
+            if stop == counting.OVER_BUDGET:
+                return Ending.BUDGET
+            if stop == counting.FULL:
                 raise EngineError("the program has more distinct paths than the counters hold", hint="measure fewer regions at once")
+            if stop == counting.IDLE or self._waits(self.pc - 2):
+                return Ending.IDLE
             if self._interrupt:
                 raise self._explained_interrupt()
             if self.pc in wanted:
-                return Stop(self.pc, int(header[counting.HALFWORDS]))
+                return Ending.ADDRESS
             handler = self._handlers.get(self.pc)
             if handler is None:
                 raise EngineError(f"the emulator stopped at {self.image.where(self.pc)} for no known reason", hint="report this")
             handler(self)
             self.pc = self.register("lr") & ~1
+
+    def _waits(self, address: int) -> bool:
+        """Whether the instruction at ``address`` is WFI or WFE."""
+        return self._inside(address, 2) and self.read(address, 2) in (b"\x30\xbf", b"\x20\xbf")
 
     def skip_call(self) -> None:
         """Return from the empty function the program has just entered."""
@@ -328,12 +387,30 @@ class Machine:
     # ---- what was counted ----
 
     def take(self) -> Run:
-        """Everything counted since the last `take`; counting goes on from zero."""
-        return self._tables.take(self._regions, self._depth)
+        """Everything counted since the last `take` or `forget`; counting goes on from zero."""
+        run = self._tables.take(self._regions, self._depth)
+        times = np.bincount(run.keys[run.key, -1], run.executions, len(run.block_address)) if len(run.key) else np.zeros(1)
+        ends = run.block_address.astype(np.int64) + run.block_size
+        totals = {}
+        for address, executed in zip(self._conditional, self._executed, strict=False):
+            inside = (run.block_address <= address) & (address < ends)
+            total = int(times[inside].sum())
+            if total or executed:
+                totals[address] = total
+        run = dataclasses.replace(
+            run,
+            predication=probes.predication_of(self._conditional, self._executed[: len(self._conditional)], totals),
+            divisions=probes.divisions_of(self._divided[: len(self._division_addresses)], self._division_addresses),
+        )
+        self.forget()
+        return run
 
     def forget(self) -> None:
         """Drop what was counted so far."""
         self._tables.clear()
+        self._tables.drop_events()
+        self._executed[:] = 0
+        self._divided[:, 4:] = 0
 
 
 class _Tables:
@@ -360,9 +437,9 @@ class _Tables:
         }
         for word, array in self._arrays.items():
             self.header[word] = array.ctypes.data
-        # row 0 of states is "nothing ran yet"; block, phase and transition numbers start at 1, 1 and 1 (phase 0 is the root)
+        # state 0 is "nothing ran yet", transition 0 stands for none, phase 0 is the root
         self.header[c.STATES] = self.header[c.TRANSITIONS] = self.header[c.PHASES] = 1
-        self.header[c.BLOCKS] = 1
+        self._arrays[c.P_STATE][c.S_BLOCK] = c.MAX_BLOCKS - 1
         self.header[c.WATCH] = -1
         self._arrays[c.P_PHASE][c.H_MARKER] = -1
         self._arrays[c.P_PHASE][c.H_LOWEST_SP] = 1 << 40
@@ -376,6 +453,20 @@ class _Tables:
         self._arrays[c.P_MARKER], self._arrays[c.P_SITE] = markers, site_array
         self.header[c.P_MARKER], self.header[c.P_SITE] = markers.ctypes.data, site_array.ctypes.data
         self.header[c.MARKERS], self.header[c.SITES], self.header[c.LAYERS] = len(rows), len(sites), layers
+
+    def make_room_for_events(self, count: int = 1 << 21) -> None:
+        """Set up the buffer of recorded events; ``count`` of them are handed on at a time."""
+        events = np.zeros(count + counting.EVENTS_OF_A_BLOCK, np.uint64)
+        self._arrays[counting.P_EVENT] = events
+        self.header[counting.P_EVENT], self.header[counting.EVENT_LIMIT] = events.ctypes.data, count
+
+    def events(self) -> NDArray[np.uint64]:
+        """The events recorded since the last `drop_events`; a view that the next run overwrites."""
+        return self._arrays[counting.P_EVENT][: int(self.header[counting.EVENTS])]
+
+    def drop_events(self) -> None:
+        """Start the buffer anew."""
+        self.header[counting.EVENTS] = 0
 
     def clear(self) -> None:
         c = counting
@@ -413,5 +504,4 @@ class _Tables:
                 int(phases[phases[:, c.H_MARKER] == number, c.H_ENTRIES].sum()) for number in range(len(regions))
             ),
         )
-        self.clear()
         return result

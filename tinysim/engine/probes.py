@@ -1,0 +1,124 @@
+"""Native hooks on single instructions whose cost depends on data: conditional transfers inside IT blocks, and divisions.
+
+The block hook says how often a block ran, not whether a conditional load in it was carried out, nor what a division was given.
+Both are seldom, so they get a hook of their own at their address and cost nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import carray, cfunc, njit, types
+from numpy.typing import NDArray
+
+from tinysim.engine.counting import read_register
+from tinysim.image import Image
+
+__all__ = ["Probes", "divisions_of", "find_probes", "on_division", "on_execution", "predication_of"]
+
+QUOTIENT_BITS = 34
+_FIRST_REGISTER = 66  # UC_ARM_REG_R0
+_SP, _LR = 12, 10
+_SIGNATURE = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Addresses to watch. ``divisions``: address -> (dividend register, divisor register, signed)."""
+
+    conditional: tuple[int, ...]
+    divisions: tuple[tuple[int, int, int, int], ...]
+
+
+def _halfwords(image: Image) -> Iterator[tuple[int, NDArray[np.uint16]]]:
+    for segment in image.segments:
+        if segment.executable and len(segment.data) >= 4:
+            yield segment.address, np.frombuffer(segment.data[: len(segment.data) & ~1], "<u2")
+
+
+def _transfers(first: int) -> bool:
+    """Whether an instruction with this first halfword moves data to or from memory or takes several cycles in the FPU."""
+    if first >> 11 in (0b11101, 0b11110, 0b11111):
+        return first & 0xFE00 in (0xE800, 0xF800) or first & 0xFC00 == 0xEC00
+    return first & 0xF800 == 0x4800 or 0x5000 <= first < 0xA000 or first & 0xF600 == 0xB400 or first & 0xF000 == 0xC000
+
+
+def find_probes(image: Image) -> Probes:
+    """Every place in a program's code that looks like one of the two kinds. A hook on data that only looks so never fires."""
+    conditional: set[int] = set()
+    divisions: list[tuple[int, int, int, int]] = []
+    for base, words in _halfwords(image):
+        for index in np.flatnonzero((words & 0xFF00 == 0xBF00) & (words & 0xF != 0)):
+            mask = int(words[index]) & 15
+            length = 4 - (mask & -mask).bit_length() + 1
+            at = int(index) + 1
+            for _ in range(length):
+                if at >= len(words):
+                    break
+                first = int(words[at])
+                if _transfers(first):
+                    conditional.add(base + 2 * at)
+                at += 2 if first >> 11 in (0b11101, 0b11110, 0b11111) else 1
+        firsts, seconds = words[:-1] & 0xFFF0, words[1:] & 0xF0F0
+        for index in np.flatnonzero(((firsts == 0xFB90) | (firsts == 0xFBB0)) & (seconds == 0xF0F0)):
+            first, second = int(words[index]), int(words[index + 1])
+            divisions.append((base + 2 * int(index), first & 15, second & 15, int(first & 0xFFF0 == 0xFB90)))
+    return Probes(tuple(sorted(conditional)), tuple(divisions))
+
+
+def register_number(number: int) -> int:
+    """Unicorn's name of core register ``number``."""
+    return {13: _SP, 14: _LR}.get(number, _FIRST_REGISTER + number)
+
+
+@cfunc(_SIGNATURE, cache=True)
+def on_execution(_uc: Any, _address: int, _size: int, data: Any) -> None:
+    """Count the executions of one instruction whose condition holds (the emulator does not call for the others)."""
+    carray(data, (1,), np.int64)[0] += 1
+
+
+@njit(cache=True)
+def _significant_bits(value: int) -> int:
+    bits = 0
+    while value > 0:
+        bits += 1
+        value >>= 1
+    return bits
+
+
+@cfunc(_SIGNATURE, cache=True)
+def on_division(uc: Any, _address: int, _size: int, data: Any) -> None:
+    """Sort one division by the bits of its quotient: (dividend register, divisor register, signed, scratch, then 34 counters)."""
+    words = carray(data, (4 + QUOTIENT_BITS,), np.int64)
+    scratch = words[3:]
+    scratch[0] = 0
+    read_register(uc, np.int32(words[0]), scratch.ctypes)
+    dividend = scratch[0] & 0xFFFFFFFF
+    scratch[0] = 0
+    read_register(uc, np.int32(words[1]), scratch.ctypes)
+    divisor = scratch[0] & 0xFFFFFFFF
+    if words[2]:
+        if dividend & 0x80000000:
+            dividend = 0x100000000 - dividend
+        if divisor & 0x80000000:
+            divisor = 0x100000000 - divisor
+    if divisor == 0:
+        index = 33
+    elif dividend < divisor:
+        index = 0
+    else:
+        index = _significant_bits(dividend) - _significant_bits(divisor) + 1
+    words[4 + index] += 1
+
+
+def predication_of(addresses: tuple[int, ...], executed: NDArray[np.int64], totals: dict[int, int]) -> dict[int, float]:
+    """Instruction address -> fraction of its executions in which its condition held; only those that were reached."""
+    return {a: min(1.0, int(n) / totals[a]) for a, n in zip(addresses, executed, strict=True) if totals.get(a)}
+
+
+def divisions_of(rows: NDArray[np.int64], addresses: tuple[int, ...]) -> dict[int, NDArray[np.uint64]]:
+    """Instruction address -> executions by quotient bits; only those that were reached."""
+    return {a: row[4:].astype(np.uint64) for a, row in zip(addresses, rows, strict=True) if row[4:].any()}

@@ -1,0 +1,160 @@
+"""Measure: any ELF on a part, by function, by stretch, or as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinysim.bench import Progress, core_warnings
+from tinysim.core import Core, Pipeline, load_core
+from tinysim.engine.run import MeasuredRegion
+from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Ending, Machine
+from tinysim.errors import FaultError, InputError
+from tinysim.estimate import Estimate
+from tinysim.footprint import footprint
+from tinysim.image import Image, load_image
+from tinysim.layers import find_interpreter_loop
+from tinysim.part import Part, load_part
+from tinysim.result import ErrorBound, FirmwareInfo, RegionCost, Result
+from tinysim.units import parse_hz
+
+__all__ = ["Measured", "find_regions", "measure", "run"]
+
+PROGRAM = "program"
+"""The region that stands for all that ran, when none was asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A program as it ran, priced: the Estimate behind a Result, for views that need more than the Result holds."""
+
+    estimate: Estimate
+    image: Image
+    part: Part
+    core: Core
+    stack_top: int
+    lowest_sp: int
+    warnings: tuple[str, ...]
+
+
+def find_regions(image: Image, functions: Sequence[str], between: Sequence[str]) -> tuple[MeasuredRegion, ...]:
+    """The regions a user names: functions, and stretches written ``A..B``. Raises ImageError, InputError."""
+    regions = []
+    for name in functions:
+        symbol = image.symbol(name)
+        regions.append(MeasuredRegion(symbol.shown, symbol.address))
+    for text in between:
+        start, dots, stop = text.partition("..")
+        if not dots or not start or not stop:
+            raise InputError(f"{text!r} is not a stretch", hint="write it like --between bench_start..bench_stop")
+        regions.append(MeasuredRegion(text, image.symbol(start).address, image.symbol(stop).address))
+    return tuple(regions)
+
+
+def execute(
+    image: Image, part: Part, core: Core, regions: Sequence[MeasuredRegion], *, until: str | None, max_instructions: int
+) -> Measured:
+    """Run a program from reset and price it."""
+    loop = find_interpreter_loop(image)
+    machine = Machine(
+        image, part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE, regions=regions,
+        layers_in=loop.entry if loop else None, layer_sites=loop.sites if loop else (), layer_count=1 << 16 if loop else 0,
+        budget=max_instructions,
+    )
+    bottom = max((s.address + s.bytes for s in image.sections if s.address < machine.initial_sp and s.writable), default=0)
+    region = part.region_at(machine.initial_sp - 4)
+    limit = max(bottom, region.base) if region else bottom
+    machine.paint_stack(limit)
+    exits = [image.symbol(until).address] if until else []
+    exits += [s.address for name in ("_exit", "abort") if (s := image.find(name)) is not None and s.function and not until]
+    ending = machine.run_until_end(exits)
+    warnings: tuple[str, ...] = ()
+    run = machine.take()
+    entered = [number for number, calls in enumerate(run.calls) if calls]
+    if ending is Ending.BUDGET:
+        if not regions or len(entered) < len(regions):
+            raise machine.run_away()
+        warnings = (f"stopped after {max_instructions:,} halfwords of code; the program had not ended (see --until, --max-instructions)",)
+    if until and ending is not Ending.ADDRESS:
+        raise FaultError(
+            f"{until} was never reached; the program ended at {image.where(machine.pc)}", hint="check the symbol given to --until"
+        )
+    for number, wanted in enumerate(regions):
+        if number not in entered:
+            raise FaultError(
+                f"{wanted.name} was never entered; the program ended at {image.where(machine.pc)}", hint="check that the program calls it"
+            )
+    lowest = min(machine.lowest_touched(), run.lowest_sp() or machine.initial_sp)
+    return Measured(Estimate.of(run, image, core, machine.read), image, part, core, machine.initial_sp, lowest, warnings)
+
+
+def run(
+    firmware: str | Path,
+    part: str | Part,
+    *,
+    functions: Sequence[str] = (),
+    between: Sequence[str] = (),
+    until: str | None = None,
+    clock: str | int | None = None,
+    max_instructions: int = DEFAULT_BUDGET,
+    progress: Progress | None = None,
+) -> Result:
+    """Run an ELF file on a part and price what was asked for; without regions, all that ran.
+
+    ``functions``: names or addresses; ``between``: stretches ``"A..B"``; ``until``: where the program counts as finished (default: its
+    end: a call of ``_exit``, a loop that does nothing, a semihosting exit). Raises ImageError, PartError (your input), FaultError,
+    UnpricedError (could not measure).
+    """
+    return measure(
+        firmware, part, functions=functions, between=between, until=until, clock=clock, max_instructions=max_instructions, progress=progress
+    )[0]
+
+
+def measure(
+    firmware: str | Path,
+    part: str | Part,
+    *,
+    functions: Sequence[str] = (),
+    between: Sequence[str] = (),
+    until: str | None = None,
+    clock: str | int | None = None,
+    max_instructions: int = DEFAULT_BUDGET,
+    progress: Progress | None = None,
+) -> tuple[Result, Measured]:
+    """The same as `run`, with what the Result was made from."""
+    target = part if isinstance(part, Part) else load_part(part)
+    clock_hz = target.check_clock(parse_hz(clock) if isinstance(clock, str) else clock) if clock else target.default_clock_hz
+    image = load_image(firmware)
+    core = load_core(target.core).with_fpu(target.fpu)
+    regions = find_regions(image, functions, between)
+    if progress:
+        progress(f"running {image.path.name} on {target.title}", 0, 0)
+    measured = execute(image, target, core, regions, until=until, max_instructions=max_instructions)
+    return _result(measured, regions, clock_hz), measured
+
+
+def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int) -> Result:
+    estimate, image, part = measured.estimate, measured.image, measured.part
+    top = measured.stack_top
+    costs: tuple[RegionCost, ...] = tuple(
+        estimate.region(number, clock_hz, name=region.name, stack_top=top) for number, region in enumerate(regions)
+    ) or (dataclasses.replace(estimate.region(None, clock_hz, name=PROGRAM, stack_top=top), stack_peak_bytes=top - measured.lowest_sp),)
+    main = costs[0]
+    calls = max(main.calls, 1)
+    return Result(
+        part=part.name,
+        core=part.core,
+        clock_hz=clock_hz,
+        engine="unicorn",
+        firmware=FirmwareInfo(path=str(image.path), sha256=image.sha256),
+        regions=costs,
+        instructions=round(main.instructions / calls),
+        cycles=round(main.cycles / calls),
+        latency_s=main.latency_s / calls,
+        cycles_low=None if main.cycles_low is None else round(main.cycles_low / calls),
+        cycles_high=None if main.cycles_high is None else round(main.cycles_high / calls),
+        memory=footprint(image, part, stack_peak_bytes=top - measured.lowest_sp),
+        error=ErrorBound(measured.core.error_bound_percent, measured.core.error_basis),
+        warnings=(*core_warnings(ideal_memory=True), *measured.warnings),
+    )
