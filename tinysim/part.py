@@ -31,6 +31,7 @@ __all__ = [
     "Price",
     "Region",
     "RegionKind",
+    "RegisterModel",
     "Source",
     "Variant",
     "WaitStates",
@@ -120,8 +121,8 @@ class Region:
 class Peripheral:
     """Something on the bus that is not memory.
 
-    ``model`` is Renode's model name, None for a ``Tag`` (a named range whose reads give ``value``, 0 when None).
-    ``size`` is None where only the model knows it.
+    ``model`` is Renode's model name; a memory model stands for registers that keep what is written. None for a ``Tag``: a
+    named range whose reads give ``value``; without a value it is only a name. ``size`` is None where only the model knows it.
     """
 
     name: str
@@ -131,6 +132,27 @@ class Peripheral:
     value: int | None = None
     properties: Mapping[str, object] | None = None
     interrupts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterModel:
+    """A control register of 32 bits that keeps what is written, with status bits that answer other bits.
+
+    ``follows``: (lowest status bit, lowest bit it repeats, width): a clock's ready bit repeats its on bit.
+    """
+
+    name: str
+    address: int
+    reset: int
+    follows: tuple[tuple[int, int, int], ...]
+
+    def read(self, written: int) -> int:
+        """What a read gives after ``written`` was stored (``reset`` before any write)."""
+        value = written
+        for status, control, width in self.follows:
+            mask = (1 << width) - 1
+            value = value & ~(mask << status) | (written >> control & mask) << status
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +212,7 @@ class Part:
     bus_clock: BusClock | None
     wait_table: WaitStates | None
     peripherals: tuple[Peripheral, ...]
+    registers: tuple[RegisterModel, ...]
     interrupt_count: int
     memory: MemoryDescription | None
     variants: tuple[Variant, ...]

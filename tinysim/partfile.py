@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from tinysim.part import (
     Price,
     Region,
     RegionKind,
+    RegisterModel,
     Source,
     Variant,
     WaitStates,
@@ -95,6 +97,7 @@ def read_part(path: Path) -> Part:
         bus_clock=bus,
         wait_table=_wait_states(root, ledger, regions, maximum, bus),
         peripherals=peripherals,
+        registers=_registers(root, ledger),
         interrupt_count=interrupts,
         memory=memory,
         variants=_variants(root, ledger, names) if memory is not None else (),
@@ -245,6 +248,37 @@ def _variants(root: Table, ledger: Ledger, names: frozenset[str]) -> tuple[Varia
         memory = read_memory(changed, names, lambda table: Ledger().fact(table))
         assert memory is not None
         found.append(Variant(table.string("name"), memory))
+        table.close()
+    return tuple(found)
+
+
+def _registers(root: Table, ledger: Ledger) -> tuple[RegisterModel, ...]:
+    found = []
+    for table in root.tables("register"):
+        ledger.fact(table)
+        follows = []
+        for text in table.strings("follows"):
+            match = re.fullmatch(r"(\d+)(?::(\d+))?<(\d+)(?::(\d+))?", text)
+            numbers = [int(number) if number else None for number in match.groups()] if match else []
+            if not match or (numbers[1] is None) != (numbers[3] is None):
+                raise table.error(
+                    f"{text!r} does not say which bits repeat which", "follows", hint='write it like "25<24" or "3:2<1:0"'
+                )
+            high, low, from_high, from_low = numbers
+            assert high is not None and from_high is not None
+            status, control = high if low is None else low, from_high if from_low is None else from_low
+            width = high - status + 1
+            if width < 1 or width != from_high - control + 1 or high > 31 or from_high > 31:
+                raise table.error(f"{text!r} joins fields of different width", "follows")
+            follows.append((status, control, width))
+        found.append(
+            RegisterModel(
+                table.string("name"),
+                table.integer("address", high=2**32 - 1),
+                table.integer("reset", high=2**32 - 1),
+                tuple(follows),
+            )
+        )
         table.close()
     return tuple(found)
 
