@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 import numpy as np
 
 from tinysim.engine.run import MeasuredRegion, Run
-from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Stop, starting_point
+from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Ending, Stop, starting_point
 from tinysim.errors import EngineError, FaultError, ImageError, PartError
 from tinysim.image import Image
 from tinysim.part import Part
@@ -234,22 +234,38 @@ class RenodeMachine:
         self.pc = address
 
     def run_to(self, *addresses: int) -> Stop:
-        """Run until one of ``addresses`` is next. Raises FaultError when the program faults or runs away first."""
+        """Run until one of ``addresses`` is next. Raises FaultError when the program faults, runs away or waits for ever first."""
         wanted = {address & ~1 for address in addresses}
-        for address in sorted((wanted | set(self._handlers)) - self._hooks):
+        ending = self._run(wanted)
+        if ending is Ending.BUDGET:
+            raise self.run_away()
+        if ending is Ending.IDLE:
+            raise self._lost("the program waits for ever", wanted)
+        return Stop(self.pc, 0)
+
+    def run_until_end(self, addresses: Iterable[int] = ()) -> Ending:
+        """Run until one of ``addresses`` is next, the program can only wait, or the budget is used up. Raises FaultError on a fault."""
+        wanted = {address & ~1 for address in addresses}
+        return self._run(wanted, idle={address for address in _self_branches(self.image) if address not in wanted})
+
+    def _run(self, wanted: set[int], idle: set[int] | None = None) -> Ending:
+        idle = idle or set()
+        for address in sorted((wanted | idle | set(self._handlers)) - self._hooks):
             self._client.command(f'{self._cpu} AddHook {address:#x} "cpu.IsHalted = True"')
             self._hooks.add(address)
         while True:
-            self._run_to_hook(wanted)
-            if self.pc in wanted:
-                return Stop(self.pc, 0)
+            ending = self._advance()
+            if ending is not Ending.ADDRESS or self.pc in wanted:
+                return ending
+            if self.pc in idle:
+                return Ending.IDLE
             handler = self._handlers.get(self.pc)
             if handler is not None:
                 handler(self)
                 self.skip_call()
 
-    def _run_to_hook(self, wanted: set[int]) -> None:
-        """Run until a hook halts the core; ``self.pc`` says where."""
+    def _advance(self) -> Ending:
+        """Run until a hook halts the core (ADDRESS), it sleeps for good, or the budget is used up; ``self.pc`` says where."""
         client, mark = self._client, self.session.process.mark()
         if self._halted:
             client.command(f"{self._cpu} IsHalted false")
@@ -258,21 +274,27 @@ class RenodeMachine:
         before = client.number(f"{self._cpu} ExecutedInstructions")
         while True:
             seconds = chunk / (self._mips * 1e6)
-            client.command(f'emulation RunFor "{seconds:.9f}"', timeout_s=client.timeout_s + chunk / (_SLOWEST_MIPS * 1e6))
+            patience_s = client.timeout_s + chunk / (_SLOWEST_MIPS * 1e6)
+            client.command(f'emulation RunFor "{seconds:.9f}"', timeout_s=patience_s)
             executed = client.number(f"{self._cpu} ExecutedInstructions")
             self._halted = client.command(f"{self._cpu} IsHalted") == "True"
             self.pc = client.number(f"{self._cpu} PC") & ~1
             self._check_log(mark)
             if self._halted:
                 if self.pc not in self._hooks:
-                    self._lost(f"Renode halted the core at {self.image.where(self.pc)}", wanted)
-                return
+                    raise self._lost("Renode halted the core", set())
+                return Ending.ADDRESS
             if executed > self._budget:
-                self._lost(f"the program ran {executed:,} instructions without reaching its end", wanted)
+                return Ending.BUDGET
             asleep = asleep + 1 if executed == before else 0
             if asleep >= _SLEEPING_CHUNKS:
-                self._lost("the program sleeps and nothing wakes it", wanted)
+                return Ending.IDLE
             before, chunk = executed, min(2 * chunk, _LARGEST_CHUNK)
+
+    def run_away(self) -> FaultError:
+        """What to raise when the budget was used up."""
+        executed = self._client.number(f"{self._cpu} ExecutedInstructions")
+        return self._lost(f"the program ran {executed:,} instructions without reaching its end", set())
 
     def _check_log(self, mark: int) -> None:
         """Raise FaultError for what Renode only logs: accesses where nothing is, code outside memory."""
@@ -295,16 +317,16 @@ class RenodeMachine:
             if abort := _ABORT.search(line):
                 raise FaultError(f"the firmware stopped at {self.image.where(int(abort[1], 16))}: {abort[2]}", hint="look at the last call", details=line)
 
-    def _lost(self, what: str, wanted: set[int]) -> NoReturn:
+    def _lost(self, what: str, wanted: set[int]) -> FaultError:
         status = self._client.number(f"sysbus ReadDoubleWord {_CFSR:#x}")
         faults = ", ".join(text for bit, text in _FAULTS.items() if status >> bit & 1)
-        targets = ", ".join(self.image.where(address) for address in sorted(wanted))
-        took = f"; it had taken {faults}" if faults else ""
+        took = f" after {faults}" if faults else ""
+        missed = f" before it reached {', '.join(self.image.where(a) for a in sorted(wanted))}" if wanted else ""
         registers = self.registers()
-        raise FaultError(
-            f"{what}; it was at {self.image.where(self.pc)}{took}",
-            hint=f"it should have reached {targets}: raise --max-instructions, or check that --until is reached",
-            details="\n".join(" ".join(f"{n:>3} {registers[n]:08x}" for n in _REGISTERS[k : k + 4]) for k in range(0, 16, 4)),
+        rows = (" ".join(f"{n:>3} {registers[n]:08x}" for n in _REGISTERS[k : k + 4]) for k in range(0, 16, 4))
+        return FaultError(
+            f"{what}{missed}; it was at {self.image.where(self.pc)}{took}",
+            hint="raise --max-instructions, or check that --until is reached", details="\n".join(rows),
         )
 
     # ---- what was counted ----
@@ -356,3 +378,12 @@ def _names(part: Part) -> tuple[str, tuple[str, ...]]:
     if len(cores) != 1:
         raise PartError(f"{part.platform_path} describes {len(cores)} Cortex-M cores, not one", hint="describe the one to measure")
     return cores[0], tuple(e.name for e in entries if e.type is not None and e.type.startswith("UART."))
+
+
+def _self_branches(image: Image) -> Iterator[int]:
+    """Where the code has ``b .``, the loop that does nothing."""
+    for segment in image.segments:
+        if segment.executable:
+            for at in range(0, len(segment.data) - 1, 2):
+                if segment.data[at : at + 2] == b"\xfe\xe7":
+                    yield segment.address + at

@@ -97,81 +97,156 @@ def _wide_changes_flow(first: int, second: int) -> bool:
     )
 
 
-class _Joiner:
-    """Joins the pieces of one set of rows."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Executions of a block with a known beginning. ``unknown``: where its nearest context ends, if its beginning is not known."""
 
-    def __init__(self, pieces: Sequence[Piece], rows: Iterable[Row]) -> None:
-        self.pieces = pieces
+    phase: int
+    key: BlockKey
+    unknown: int | None
+
+
+class _Joiner:
+    """Joins the pieces of one set of rows.
+
+    A block is counted where its first piece was: the row of that piece has what ran before it. Where a block ends follows from
+    the code, except for those that were left early, which are found by the pieces that nothing continued.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], rows: Iterable[Row], depth: int) -> None:
+        self.pieces, self.depth = pieces, depth
         self.final = [changes_flow(piece.code) for piece in pieces]
         self.rows = [row for row in rows if row.executions]
-        # pieces seen as the rest of another one, and at the beginning of a block
-        self.rests: set[int] = set()
-        self.heads: set[int] = set()
-        self.whole: dict[int, dict[tuple[int, int], int]] = defaultdict(lambda: defaultdict(int))
+        self.heads = {row.path[-1] for row in self.rows if not self._is_rest(row)}
+        self.ends = self._block_ends()
+        self.beginnings: dict[int, set[int]] = defaultdict(set)          # of the blocks that end at an address
+        for head in self.heads:
+            if self.ends[head] is not None:
+                self.beginnings[self.ends[head] or 0].add(pieces[head].address)
 
-    def continues(self, before: int, piece: int) -> bool:
-        """Whether ``piece`` is the rest of the block that ``before`` began."""
+    def _is_rest(self, row: Row) -> bool:
+        return len(row.path) > 1 and self._continues(row.path[-2], row.path[-1])
+
+    def _continues(self, before: int, piece: int) -> bool:
+        """Whether ``piece`` is the rest of the block that ``before`` is part of."""
         if before == NO_BLOCK or self.final[before] or self.pieces[piece].fresh:
             return False
         return self.pieces[piece].address == self.pieces[before].end
 
-    def chain(self, path: Sequence[int], last: int) -> tuple[int, int]:
-        """The index of the piece in ``path`` where the block that ``path[last]`` belongs to begins, and that block's end."""
-        first = last
-        while first > 0 and self.continues(path[first - 1], path[first]):
-            first -= 1
-        return first, self.pieces[path[last]].end
+    def _block_ends(self) -> list[int | None]:
+        """For each piece, the end of the block it is part of: where the flow can change. None where no run came that far."""
+        ends: dict[int, int] = {}                # by the address where a piece begins
+        result: list[int | None] = [None] * len(self.pieces)
+        for number in sorted(range(len(self.pieces)), key=lambda n: -self.pieces[n].address):
+            piece = self.pieces[number]
+            end = piece.end if self.final[number] else ends.get(piece.end)
+            if end is not None:
+                result[number] = ends[piece.address] = end
+        return result
 
-    def block(self, path: Sequence[int], last: int) -> tuple[tuple[int, int], int]:
-        """The block that ends with ``path[last]``, as (address, bytes), and the index before it."""
-        first, end = self.chain(path, last)
-        begin = path[first]
-        address = self.pieces[begin].address
-        if first == 0 and begin in self.rests and begin not in self.heads:
-            # its beginning lies before the history: the block that most often ended like this
-            candidates = self.whole.get(end, {})
-            longer = [item for item in candidates.items() if item[0][0] < address]
-            if longer:
-                address = max(longer, key=lambda item: (item[1], -item[0][0]))[0][0]
-        return (address, end - address), first - 1
+    def _first(self, path: Sequence[int], last: int) -> int:
+        """The index of the piece where the block that ``path[last]`` is part of begins, as far as ``path`` reaches."""
+        while last > 0 and self._continues(path[last - 1], path[last]):
+            last -= 1
+        return last
 
-    def key(self, path: Sequence[int], depth: int) -> BlockKey:
-        """The block that ends with the last piece of ``path``, and ``depth`` blocks before it."""
+    def _contexts(self, path: Sequence[int]) -> tuple[BlockKey, int | None]:
+        """The ``depth`` blocks that ran to the end of ``path``; the end of the nearest one where its beginning is not known."""
         blocks: list[tuple[int, int]] = []
+        unknown = None
         at = len(path) - 1
-        while len(blocks) <= depth:
+        while len(blocks) < self.depth:
             if at < 0 or path[at] == NO_BLOCK:
                 blocks.append(_NONE)
                 continue
-            block, at = self.block(path, at)
-            blocks.append(block)
-        return tuple(reversed(blocks))
+            first = self._first(path, at)
+            begin, end = self.pieces[path[first]].address, self.pieces[path[at]].end
+            if first == 0 and path[0] not in self.heads and self.beginnings[end]:
+                if not blocks:
+                    unknown = end
+                begin = max(self.beginnings[end])          # the longest that could be known to have run whole
+            blocks.append((begin, end - begin))
+            at = first - 1
+        return tuple(reversed(blocks)), unknown
 
-    def join(self, depth: int) -> dict[tuple[int, BlockKey], int]:
+    def join(self) -> dict[tuple[int, BlockKey], int]:
         """Executions of each (phase, key)."""
-        for row in self.rows:
-            before, piece = (row.path[-2] if len(row.path) > 1 else NO_BLOCK), row.path[-1]
-            (self.rests if self.continues(before, piece) else self.heads).add(piece)
-        for row in self.rows:
-            first, end = self.chain(row.path, len(row.path) - 1)
-            if self.final[row.path[-1]] and (first > 0 or row.path[0] in self.heads):
-                address = self.pieces[row.path[first]].address
-                self.whole[end][address, end - address] += row.executions
-        result: dict[tuple[int, BlockKey], int] = defaultdict(int)
+        whole: dict[tuple[int, tuple[int, ...]], int] = defaultdict(int)      # by the phase and path of a block's first piece
         cut: dict[tuple[int, ...], dict[int, int]] = defaultdict(lambda: defaultdict(int))   # by path, then phase
         for row in self.rows:
-            if self.final[row.path[-1]]:
-                result[row.phase, self.key(row.path, depth)] += row.executions
-            else:
-                cut[row.path[1:]][row.phase] += row.executions
+            if not self._is_rest(row):
+                whole[row.phase, row.path] += row.executions
+            if not self.final[row.path[-1]]:
+                cut[row.path[1:] or row.path][row.phase] += row.executions
         for row in self.rows:
-            if len(row.path) > 1 and self.continues(row.path[-2], row.path[-1]):
+            if self._is_rest(row):
                 _take(cut[row.path[:-1]], row)
-        # what is left was cut and not continued: an exception came, or the measurement ended there
+        entries: dict[_Entry, int] = defaultdict(int)
         for path, phases in cut.items():
             for phase, executions in phases.items():
-                if executions:
-                    result[phase, self.key(path, depth)] += executions
+                self._left_early(whole, entries, phase, path, executions)
+        for (phase, path), executions in whole.items():
+            end = self.ends[path[-1]]
+            if executions and end is not None:
+                begin = self.pieces[path[-1]].address
+                contexts, unknown = self._contexts(path[:-1])
+                entries[_Entry(phase, (*contexts, (begin, end - begin)), unknown)] += executions
+        return self._resolved(entries)
+
+    def _left_early(
+        self, whole: dict[tuple[int, tuple[int, ...]], int], entries: dict[_Entry, int], phase: int, path: tuple[int, ...], executions: int
+    ) -> None:
+        """Blocks cut after the last of ``path`` and not continued: an exception came, or the measurement ended there."""
+        first = self._first(path, len(path) - 1)
+        known = path[: first + 1]
+        end = self.pieces[path[-1]].end
+        # the rows of first pieces that can have led here, the surest first
+        candidates = sorted(
+            (at for at in whole if whole[at] and (at[1][-len(known):] == known or (first == 0 and self.ends[at[1][-1]] == self.ends[path[0]]))),
+            key=lambda at: (at[1][-len(known):] != known, at[0] != phase, -whole[at]),
+        )
+        for at in candidates:
+            if not executions:
+                return
+            taken = min(executions, whole[at])
+            whole[at] -= taken
+            executions -= taken
+            begin = self.pieces[at[1][-1]].address
+            contexts, unknown = self._contexts(at[1][:-1])
+            entries[_Entry(at[0], (*contexts, (begin, end - begin)), unknown)] += taken
+
+    def _resolved(self, entries: Mapping[_Entry, int]) -> dict[tuple[int, BlockKey], int]:
+        """Give contexts whose beginning is not known the blocks that ran as often as that leaves open: what runs is also left."""
+        result: dict[tuple[int, BlockKey], int] = defaultdict(int)
+        balance: dict[tuple[int, int], int] = defaultdict(int)            # executions of a block minus those as nearest context
+        follows: dict[tuple[tuple[int, int], tuple[int, int]], int] = defaultdict(int)
+        open_entries: list[tuple[_Entry, int]] = []
+        for entry, executions in entries.items():
+            balance[entry.key[-1]] += executions
+            if entry.unknown is None or self.depth == 0:
+                result[entry.phase, entry.key] += executions
+                if self.depth:
+                    balance[entry.key[-2]] -= executions
+                    follows[entry.key[-2], entry.key[-1]] += executions
+            else:
+                open_entries.append((entry, executions))
+
+        def choices(entry: _Entry) -> list[tuple[int, int]]:
+            end = entry.unknown or 0
+            blocks = [(begin, end - begin) for begin in sorted(self.beginnings[end])]
+            seen = [block for block in blocks if follows[block, entry.key[-1]]]
+            return sorted(seen or blocks, key=lambda block: -follows[block, entry.key[-1]])
+
+        for entry, executions in sorted(open_entries, key=lambda item: (len(choices(item[0])), item[0].key, item[0].phase)):
+            blocks = choices(entry)
+            for block in blocks:
+                given = min(executions, max(balance[block], 0))
+                if given:
+                    result[entry.phase, (*entry.key[:-2], block, entry.key[-1])] += given
+                    balance[block] -= given
+                    executions -= given
+            if executions:
+                result[entry.phase, (*entry.key[:-2], blocks[0], entry.key[-1])] += executions
         return dict(result)
 
 
@@ -190,7 +265,7 @@ def join_pieces(pieces: Sequence[Piece], rows: Iterable[Row], depth: int) -> dic
     ``rows`` should have ``depth`` + 1 pieces of history or more: with fewer, the beginning of a context that was cut is taken
     to be that of the block which most often ended in the same place. Raises InputError for code that is not whole instructions.
     """
-    return _Joiner(pieces, rows).join(depth)
+    return _Joiner(pieces, rows, depth).join()
 
 
 def make_run(
