@@ -10,7 +10,7 @@ from tinysim.timing.columns import BRANCH, END, INSIDE, MISPREDICTION, N_CAUSES,
 from tinysim.timing.dual_issue import READY_SHAPE, STATE_SIZE, clock, mispredict, start, step
 from tinysim.timing.native import native
 
-__all__ = ["price_paths"]
+__all__ = ["price_paths", "run_trace"]
 
 B_DIRECT, T_DECIDES = int(Branch.DIRECT), int(Trait.DECIDES)
 
@@ -24,10 +24,10 @@ def can_mispredict(row, table):
 
 @native
 def _run_path(
-    key, keys, table, first, last, block_address, missed, samples, addresses, classes, latencies, pairs, parameters, state,
+    key, keys, own, table, first, last, block_address, missed, samples, addresses, classes, latencies, pairs, parameters, state,
     ready, lost, config, memory,
 ):  # fmt: skip
-    """Runs one path; ``lost`` gets the cycles of its last block, entered by a mispredicted branch when ``missed``.
+    """Runs one path; ``lost`` gets the cycles of its blocks from place ``own`` on, entered by a mispredicted branch when ``missed``.
 
     Returns whether the path's last branch can be mispredicted.
     """
@@ -41,10 +41,10 @@ def _run_path(
         if not begun:
             start(state, ready, block_address[block], parameters)
             begun = True
-        elif place == depth - 1:
+        elif place == own:
             branch = last[keys[key, place - 1]] - 1
             possible = can_mispredict(branch, table)
-        if place == depth - 1:
+        if place == own:
             lost[:] = 0
             if missed and possible:
                 begin = clock(state)
@@ -75,7 +75,7 @@ def price_paths(
     memory = np.zeros(1, np.int64)
     for key in range(keys.shape[0]):
         possible = _run_path(
-            key, keys, table, first, last, block_address, False, samples, addresses, classes, latencies, pairs, parameters,
+            key, keys, keys.shape[1] - 1, table, first, last, block_address, False, samples, addresses, classes, latencies, pairs, parameters,
             state, ready, lost, config, memory,
         )  # fmt: skip
         for cause in range(N_CAUSES):
@@ -83,7 +83,22 @@ def price_paths(
             cycles[key] += lost[cause]
         if possible:
             _run_path(
-                key, keys, table, first, last, block_address, True, samples, addresses, classes, latencies, pairs, parameters,
+                key, keys, keys.shape[1] - 1, table, first, last, block_address, True, samples, addresses, classes, latencies, pairs, parameters,
                 state, ready, lost, config, memory,
             )  # fmt: skip
             mispredicted[key] = lost.sum() - cycles[key]
+
+
+@native
+def run_trace(table, first, last, block_address, blocks, fractions, samples, addresses, classes, latencies, pairs, parameters):
+    """Cycles by cause of one run through ``blocks``, shape (1, length), without cutting it into keys and without mispredictions."""
+    state = np.zeros(STATE_SIZE, np.int64)
+    ready = np.zeros(READY_SHAPE, np.int64)
+    lost = np.zeros(N_CAUSES, np.int64)
+    config = np.zeros(1, np.int64)
+    memory = np.zeros(1, np.int64)
+    _run_path(
+        0, blocks, 0, table, first, last, block_address, False, samples, addresses, classes, latencies, pairs, parameters,
+        state, ready, lost, config, memory,
+    )  # fmt: skip
+    return lost

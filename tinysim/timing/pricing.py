@@ -15,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysim.core import Core, Pipeline
-from tinysim.counts import Counts
+from tinysim.counts import NO_BLOCK, Counts
 from tinysim.errors import EngineError, UnpricedError
 from tinysim.isa import Program, decode, unknown
 from tinysim.timing.causes import CAUSES, Cause
 from tinysim.timing.columns import ADDRESS, CLASS, MEMORY, N_CAUSES, SIZE, TRAITS, UNKNOWN
 
-__all__ = ["PhaseTotal", "Prices", "Totals", "price", "totals"]
+__all__ = ["PhaseTotal", "Prices", "Totals", "price", "totals", "trace_cycles"]
 
 ReadCode = Callable[[int, int], bytes]
 T_PREDICATED = 64
+
+WARM_UP = 2
+"""Likely blocks run before a key's context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +111,33 @@ def _addresses(program: Program, counts: Counts) -> tuple[NDArray[np.int64], NDA
     return offsets, np.concatenate(flat) if flat else np.zeros(0, np.int64)
 
 
-def _context_samples(counts: Counts, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each place in each key's path the sample to use: the key's own for its own block, any of that block for its context."""
-    of_block = np.full(len(counts.block_address) + 1, -1, np.int64)
+def _of_block(counts: Counts, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each block the sample of any key that ends with it, shape (blocks + 1,); the last entry, NO_BLOCK's, is -1."""
+    found = np.full(len(counts.block_address) + 1, -1, np.int64)
     known = np.flatnonzero(offsets >= 0)[::-1]
-    of_block[counts.keys[known, -1]] = offsets[known]
-    places = of_block[counts.keys]
-    places[:, -1] = offsets
-    return np.ascontiguousarray(places)
+    found[counts.keys[known, -1]] = offsets[known]
+    return found
+
+
+def _warmed(counts: Counts) -> NDArray[np.int64]:
+    """The keys with WARM_UP more blocks before them: each time the one that most often came before, NO_BLOCK if none did.
+
+    The pipeline's state at the start of a context is not known; a likely past makes it matter less than an empty one.
+    """
+    keys = counts.keys.astype(np.int64)
+    depth = counts.depth
+    weights = (len(counts.block_address) + 1) ** np.arange(depth, dtype=np.int64)
+    executions = counts.executions_of_keys()
+    later = (keys[:, 1:] + 1) @ weights
+    order = np.lexsort((executions, later))
+    codes = later[order]
+    for _ in range(WARM_UP):
+        wanted = (keys[:, :depth] + 1) @ weights
+        found = np.searchsorted(codes, wanted, side="right") - 1
+        known = (found >= 0) & (codes[found] == wanted) & (keys[:, 0] >= 0)
+        before = np.where(known, counts.keys[order[found], 0], NO_BLOCK)
+        keys = np.column_stack([before, keys])
+    return np.ascontiguousarray(keys)
 
 
 def price(counts: Counts, read_code: ReadCode, core: Core) -> Prices:
@@ -130,9 +152,10 @@ def price(counts: Counts, read_code: ReadCode, core: Core) -> Prices:
             hint="run the engine again for this core",
         )
     program = prepare(counts, read_code, core)
-    keys = np.ascontiguousarray(counts.keys, dtype=np.int64)
+    keys = _warmed(counts)
     offsets, addresses = _addresses(program, counts)
-    samples = _context_samples(counts, offsets)
+    samples = _of_block(counts, offsets)[keys]
+    samples[:, -1] = offsets
     cycles = np.zeros(len(keys), np.float64)
     by_cause = np.zeros((len(keys), N_CAUSES), np.float64)
     mispredicted = np.zeros(len(keys), np.float64)
@@ -152,6 +175,27 @@ def price(counts: Counts, read_code: ReadCode, core: Core) -> Prices:
         dual_paths.price_paths(*common, *dual_issue.compile_core(core), cycles, by_cause, mispredicted)
     own = counts.keys[:, -1]
     return Prices((program.last - program.first)[own], cycles, CAUSES, by_cause, mispredicted)
+
+
+def trace_cycles(counts: Counts, blocks: NDArray[Any], read_code: ReadCode, core: Core) -> float:
+    """Cycles of one run through ``blocks`` (block numbers, shape (length,)), not cut into keys and without mispredictions.
+
+    What keys leave out is the difference to the sum of their prices. For tests and studies; pricing never needs a trace.
+    """
+    program = prepare(counts, read_code, core)
+    offsets, addresses = _addresses(program, counts)
+    path = np.ascontiguousarray(blocks, dtype=np.int64).reshape(1, -1)
+    common = (
+        program.table, program.first, program.last, counts.block_address.astype(np.int64), path,
+        _fractions(program, counts), _of_block(counts, offsets)[path], addresses,
+    )  # fmt: skip
+    if core.pipeline is Pipeline.SINGLE_ISSUE:
+        from tinysim.timing import single_issue, single_paths
+
+        return float(single_paths.run_trace(*common, *single_issue.compile_core(core)).sum())
+    from tinysim.timing import dual_issue, dual_paths
+
+    return float(dual_paths.run_trace(*common, *dual_issue.compile_core(core)).sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from tinysim.timing.columns import END, INSIDE, N_CAUSES, UNKNOWN
 from tinysim.timing.native import native
 from tinysim.timing.single_issue import NEXT, STATE_SIZE, start, step
 
-__all__ = ["price_paths"]
+__all__ = ["price_paths", "run_trace"]
 
 
 @native
 def _run_path(
-    key, keys, table, first, last, block_address, fractions, threshold, samples, addresses, classes, parameters, state, lost,
+    key, keys, own, table, first, last, block_address, fractions, threshold, samples, addresses, classes, parameters, state, lost,
     config, memory,
 ):  # fmt: skip
-    """Runs one path; ``lost`` gets the cycles of its last block. An instruction executes when its fraction is above ``threshold``."""
+    """Runs one path; ``lost`` gets the cycles of its blocks from place ``own`` on. An instruction executes when its fraction is above ``threshold``."""
     depth = keys.shape[1]
     begun = False
     for place in range(depth):
@@ -27,7 +27,7 @@ def _run_path(
         if not begun:
             start(state, block_address[block])
             begun = True
-        if place == depth - 1:
+        if place == own:
             lost[:] = 0
         sample = samples[key, place]
         for row in range(first[block], last[block]):
@@ -76,9 +76,23 @@ def price_paths(
             if weight <= 0.0:
                 continue
             _run_path(
-                key, keys, table, first, last, block_address, fractions, ordered[number], samples, addresses, classes,
+                key, keys, keys.shape[1] - 1, table, first, last, block_address, fractions, ordered[number], samples, addresses, classes,
                 parameters, state, lost, config, memory,
             )  # fmt: skip
             for cause in range(N_CAUSES):
                 by_cause[key, cause] += weight * lost[cause]
                 cycles[key] += weight * lost[cause]
+
+
+@native
+def run_trace(table, first, last, block_address, blocks, fractions, samples, addresses, classes, parameters):
+    """Cycles by cause of one run through ``blocks``, shape (1, length), without cutting it into keys."""
+    state = np.zeros(STATE_SIZE, np.int64)
+    lost = np.zeros(N_CAUSES, np.int64)
+    config = np.zeros(1, np.int64)
+    memory = np.zeros(1, np.int64)
+    _run_path(
+        0, blocks, 0, table, first, last, block_address, fractions, 0.5, samples, addresses, classes, parameters, state, lost,
+        config, memory,
+    )  # fmt: skip
+    return lost
