@@ -28,7 +28,7 @@ from tinysim.units import parse_hz
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BuildOptions", "Progress", "bench", "core_warnings"]
+__all__ = ["BuildOptions", "Progress", "bench", "build_fitting", "core_warnings", "set_up"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are (0: unknown)."""
@@ -183,7 +183,7 @@ def build_fitting(model: Model, part: Part, options: BuildOptions, progress: Pro
     image = load_image(trial.path)
     roomy = _Roomy.of(image, part)
     machine = Machine(image, part, depth=1, predict=False, memory=roomy.memory)
-    arena_bytes = -(-_set_up(machine, model).arena_used // _ARENA_STEP_BYTES) * _ARENA_STEP_BYTES
+    arena_bytes = -(-set_up(machine, model).arena_used // _ARENA_STEP_BYTES) * _ARENA_STEP_BYTES
     sizes = footprint(image, roomy.part, stack_peak_bytes=0)
     data_bytes = sizes.ram_bytes - (sizes.arena_bytes or 0)
     check_capacity(part, {"code": sizes.flash_bytes, "data": data_bytes + trial.stack_bytes, "arena": arena_bytes}, model.name)
@@ -191,7 +191,7 @@ def build_fitting(model: Model, part: Part, options: BuildOptions, progress: Pro
         firmware = built(arena_bytes + slack, False)
         machine = Machine(load_image(firmware.path), part, depth=1, predict=False)
         try:
-            _set_up(machine, model)
+            set_up(machine, model)
         except FaultError:
             continue
         return firmware
@@ -233,7 +233,7 @@ class _Record:
     outputs: tuple[tuple[int, int], ...]
 
 
-def _set_up(machine: Machine, model: Model) -> _Record:
+def set_up(machine: Machine, model: Model) -> _Record:
     """Run the firmware up to its first inference and read where the tensors are. Raises FaultError with the runtime's words."""
     image = machine.image
     messages: list[str] = []
@@ -258,7 +258,7 @@ def _measure(
         regions=[MeasuredRegion("invoke", image.symbol("tinysim_invoke").address)],
         layers_in=loop.entry, layer_sites=loop.sites, layer_count=len(model.operators), budget=max_instructions,
     )
-    record = _set_up(machine, model)
+    record = set_up(machine, model)
     for (address, size), tensor in zip(record.inputs, inputs, strict=True):
         data = np.ascontiguousarray(tensor).tobytes()
         if len(data) != size:

@@ -6,7 +6,7 @@ Both are seldom, so they get a hook of their own at their address and cost nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tinysim.engine.counting import read_register
 from tinysim.image import Image
 
-__all__ = ["Probes", "divisions_of", "find_probes", "on_division", "on_execution", "predication_of"]
+__all__ = ["Conditional", "Division", "Probes", "divisions_of", "find_probes", "on_division", "on_execution", "predication_of"]
 
 QUOTIENT_BITS = 34
 _FIRST_REGISTER = 66  # UC_ARM_REG_R0
@@ -26,47 +26,86 @@ _SIGNATURE = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr
 
 
 @dataclass(frozen=True, slots=True)
-class Probes:
-    """Addresses to watch. ``divisions``: address -> (dividend register, divisor register, signed)."""
+class Conditional:
+    """An IT block with transfers in it. Watching its first instruction says how often each of the others was carried out.
 
-    conditional: tuple[int, ...]
-    divisions: tuple[tuple[int, int, int, int], ...]
+    ``address``: of that instruction, which runs when the condition holds. ``transfers``: (address, whether it runs when the first one does).
+    """
+
+    address: int
+    transfers: tuple[tuple[int, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """A division: the numbers of its dividend's and divisor's registers."""
+
+    address: int
+    dividend: int
+    divisor: int
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What to watch in a program."""
+
+    conditional: tuple[Conditional, ...]
+    divisions: tuple[Division, ...]
 
 
 def _halfwords(image: Image) -> Iterator[tuple[int, NDArray[np.uint16]]]:
-    for segment in image.segments:
-        if segment.executable and len(segment.data) >= 4:
-            yield segment.address, np.frombuffer(segment.data[: len(segment.data) & ~1], "<u2")
+    """The code as (address, halfwords): of the sections that hold code, or of the executable segments of a file without sections."""
+    spans = [(s.address, s.bytes) for s in image.sections if s.executable and s.stored]
+    spans = spans or [(s.address, len(s.data)) for s in image.segments if s.executable]
+    for address, size in spans:
+        if size >= 4:
+            yield address, np.frombuffer(image.read(address, size & ~1), "<u2")
 
 
 def _transfers(first: int) -> bool:
     """Whether an instruction with this first halfword moves data to or from memory or takes several cycles in the FPU."""
-    if first >> 11 in (0b11101, 0b11110, 0b11111):
+    if _wide(first):
         return first & 0xFE00 in (0xE800, 0xF800) or first & 0xFC00 == 0xEC00
     return first & 0xF800 == 0x4800 or 0x5000 <= first < 0xA000 or first & 0xF600 == 0xB400 or first & 0xF000 == 0xC000
 
 
+def _wide(first: int) -> bool:
+    return first >> 11 in (0b11101, 0b11110, 0b11111)
+
+
+def _conditional(base: int, words: NDArray[np.uint16], index: int) -> Conditional | None:
+    """The IT block whose IT instruction is at ``index``, when it holds transfers."""
+    mask = int(words[index]) & 15
+    length = 4 - ((mask & -mask).bit_length() - 1)
+    at = index + 1
+    found = []
+    for slot in range(length):
+        if at >= len(words):
+            return None
+        first = int(words[at])
+        if _transfers(first):
+            # mask bit 4 - slot equals the condition's lowest bit in a "then" slot (Armv7-M ARM, A7.3.2)
+            same = slot == 0 or (mask >> (4 - slot)) & 1 == (int(words[index]) >> 4) & 1
+            found.append((base + 2 * at, same))
+        at += 2 if _wide(first) else 1
+    return Conditional(base + 2 * (index + 1), tuple(found)) if found else None
+
+
 def find_probes(image: Image) -> Probes:
     """Every place in a program's code that looks like one of the two kinds. A hook on data that only looks so never fires."""
-    conditional: set[int] = set()
-    divisions: list[tuple[int, int, int, int]] = []
+    conditional: list[Conditional] = []
+    divisions: list[Division] = []
     for base, words in _halfwords(image):
         for index in np.flatnonzero((words & 0xFF00 == 0xBF00) & (words & 0xF != 0)):
-            mask = int(words[index]) & 15
-            length = 4 - (mask & -mask).bit_length() + 1
-            at = int(index) + 1
-            for _ in range(length):
-                if at >= len(words):
-                    break
-                first = int(words[at])
-                if _transfers(first):
-                    conditional.add(base + 2 * at)
-                at += 2 if first >> 11 in (0b11101, 0b11110, 0b11111) else 1
+            block = _conditional(base, words, int(index))
+            if block is not None:
+                conditional.append(block)
         firsts, seconds = words[:-1] & 0xFFF0, words[1:] & 0xF0F0
         for index in np.flatnonzero(((firsts == 0xFB90) | (firsts == 0xFBB0)) & (seconds == 0xF0F0)):
             first, second = int(words[index]), int(words[index + 1])
-            divisions.append((base + 2 * int(index), first & 15, second & 15, int(first & 0xFFF0 == 0xFB90)))
-    return Probes(tuple(sorted(conditional)), tuple(divisions))
+            divisions.append(Division(base + 2 * int(index), first & 15, second & 15, first & 0xFFF0 == 0xFB90))
+    return Probes(tuple(conditional), tuple(divisions))
 
 
 def register_number(number: int) -> int:
@@ -114,11 +153,20 @@ def on_division(uc: Any, _address: int, _size: int, data: Any) -> None:
     words[4 + index] += 1
 
 
-def predication_of(addresses: tuple[int, ...], executed: NDArray[np.int64], totals: dict[int, int]) -> dict[int, float]:
-    """Instruction address -> fraction of its executions in which its condition held; only those that were reached."""
-    return {a: min(1.0, int(n) / totals[a]) for a, n in zip(addresses, executed, strict=True) if totals.get(a)}
+def predication_of(blocks: tuple[Conditional, ...], held: NDArray[np.int64], totals: Mapping[int, int]) -> dict[int, float]:
+    """Instruction address -> fraction of its executions in which its condition held.
+
+    ``held``: how often each block's first instruction was carried out; ``totals``: how often it was reached, by address.
+    """
+    fractions = {}
+    for block, times in zip(blocks, held, strict=True):
+        total = totals.get(block.address)
+        if total:
+            fraction = min(1.0, int(times) / total)
+            fractions.update({address: fraction if same else 1.0 - fraction for address, same in block.transfers})
+    return fractions
 
 
-def divisions_of(rows: NDArray[np.int64], addresses: tuple[int, ...]) -> dict[int, NDArray[np.uint64]]:
+def divisions_of(rows: NDArray[np.int64], divisions: tuple[Division, ...]) -> dict[int, NDArray[np.uint64]]:
     """Instruction address -> executions by quotient bits; only those that were reached."""
-    return {a: row[4:].astype(np.uint64) for a, row in zip(addresses, rows, strict=True) if row[4:].any()}
+    return {d.address: row[4:].astype(np.uint64) for d, row in zip(divisions, rows, strict=True) if row[4:].any()}

@@ -187,16 +187,16 @@ class Machine:
 
     def _watch(self) -> None:
         """Hook the single instructions whose cost depends on data."""
-        found = probes.find_probes(self.image)
-        self._conditional = found.conditional
-        self._executed = np.zeros(max(len(found.conditional), 1), np.int64)
-        self._division_addresses = tuple(address for address, _, _, _ in found.divisions)
+        self._probes = found = probes.find_probes(self.image)
+        self._held = np.zeros(max(len(found.conditional), 1), np.int64)
         self._divided = np.zeros((max(len(found.divisions), 1), 4 + probes.QUOTIENT_BITS), np.int64)
-        for k, address in enumerate(found.conditional):
-            self._hook(self._unicorn.UC_HOOK_CODE, probes.on_execution.address, self._executed[k:].ctypes.data, address, address)
-        for k, (address, dividend, divisor, signed) in enumerate(found.divisions):
-            self._divided[k, :3] = probes.register_number(dividend), probes.register_number(divisor), signed
-            self._hook(self._unicorn.UC_HOOK_CODE, probes.on_division.address, self._divided[k:].ctypes.data, address, address)
+        code = self._unicorn.UC_HOOK_CODE
+        for k, block in enumerate(found.conditional):
+            self._hook(code, probes.on_execution.address, self._held[k:].ctypes.data, block.address, block.address)
+        for k, division in enumerate(found.divisions):
+            registers = probes.register_number(division.dividend), probes.register_number(division.divisor)
+            self._divided[k, :3] = *registers, division.signed
+            self._hook(code, probes.on_division.address, self._divided[k:].ctypes.data, division.address, division.address)
 
     def _mark(self, layers_in: int | None, layer_sites: Sequence[int], layer_count: int) -> None:
         rows = []
@@ -391,16 +391,16 @@ class Machine:
         run = self._tables.take(self._regions, self._depth)
         times = np.bincount(run.keys[run.key, -1], run.executions, len(run.block_address)) if len(run.key) else np.zeros(1)
         ends = run.block_address.astype(np.int64) + run.block_size
+        found = self._probes
         totals = {}
-        for address, executed in zip(self._conditional, self._executed, strict=False):
-            inside = (run.block_address <= address) & (address < ends)
-            total = int(times[inside].sum())
-            if total or executed:
-                totals[address] = total
+        for block, held in zip(found.conditional, self._held, strict=False):
+            inside = (run.block_address <= block.address) & (block.address < ends)
+            if held or inside.any():
+                totals[block.address] = int(times[inside].sum())
         run = dataclasses.replace(
             run,
-            predication=probes.predication_of(self._conditional, self._executed[: len(self._conditional)], totals),
-            divisions=probes.divisions_of(self._divided[: len(self._division_addresses)], self._division_addresses),
+            predication=probes.predication_of(found.conditional, self._held[: len(found.conditional)], totals),
+            divisions=probes.divisions_of(self._divided[: len(found.divisions)], found.divisions),
         )
         self.forget()
         return run
@@ -409,7 +409,7 @@ class Machine:
         """Drop what was counted so far."""
         self._tables.clear()
         self._tables.drop_events()
-        self._executed[:] = 0
+        self._held[:] = 0
         self._divided[:, 4:] = 0
 
 

@@ -12,11 +12,22 @@ from rich.table import Table
 from tinysim.result import RegionCost, Result
 from tinysim.units import format_bytes, format_hz, format_seconds
 
-__all__ = ["show_layers", "show_region", "show_results"]
+__all__ = ["short_name", "show_layers", "show_region", "show_results"]
 
 
 def _percent(part: float, total: float) -> str:
     return f"{100 * part / total:.1f} %" if total else "-"
+
+
+def short_name(name: str, width: int = 72) -> str:
+    """A function's name without its parameters, cut in the middle where it is still too long."""
+    depth = 0
+    for index, char in enumerate(name):
+        depth += {"<": 1, ">": -1}.get(char, 0)
+        if char == "(" and depth == 0 and index and not name.startswith("(anonymous", index):
+            name = name[:index]
+            break
+    return name if len(name) <= width else name[: width // 2 - 1] + "..." + name[-(width // 2 - 2) :]
 
 
 def show_results(console: Console, results: Sequence[Result]) -> None:
@@ -51,16 +62,18 @@ def show_results(console: Console, results: Sequence[Result]) -> None:
             seen.setdefault(warning)
     for warning in seen:
         console.print(f"[yellow]warning[/] {escape(warning)}")
-    compilers = {r.firmware.compiler for r in results if r.firmware.compiler}
-    if compilers:
-        console.print(f"[dim]built with {escape(', '.join(sorted(compilers)))}; error bound: {escape(results[0].error.basis)}[/]")
+    for compiler in sorted({r.firmware.compiler for r in results if r.firmware.compiler}):
+        console.print(f"[dim]built with {escape(compiler)}[/]")
+    for core, bound, basis in dict.fromkeys((r.core, r.error.bound_percent, r.error.basis) for r in results):
+        console.print(f"[dim]± {bound:g} % on {core}: {escape(basis)}[/]")
 
 
 def show_layers(console: Console, result: Result) -> None:
     """One row a layer."""
     if not result.layers:
         return
-    table = Table(title=f"{result.model} on {result.part}: layers", header_style="bold", title_justify="left")
+    console.print(f"\n[bold]{escape(result.model or result.firmware.path)}[/] on {result.part}: layers")
+    table = Table(header_style="bold")
     for column, justify in (("#", "right"), ("operator", "left"), ("name", "left"), ("output", "left"), ("cycles", "right"), ("share", "right"),
                             ("instructions", "right"), ("MACs", "right"), ("cycles/MAC", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
@@ -77,9 +90,9 @@ def show_layers(console: Console, result: Result) -> None:
 
 def show_region(console: Console, region: RegionCost, functions: int = 10) -> None:
     """A region's cycles by cause and its dearest functions."""
-    calls = f", {region.calls:,} calls" if region.calls != 1 else ""
-    table = Table(title=f"{escape(region.name)}: {region.cycles:,} cycles, {region.instructions:,} instructions{calls}", title_justify="left",
-                  header_style="bold")
+    calls = f" in {region.calls:,} calls" if region.calls != 1 else ""
+    console.print(f"\n[bold]{escape(short_name(region.name))}[/]: {region.cycles:,} cycles, {region.instructions:,} instructions{calls}")
+    table = Table(header_style="bold")
     table.add_column("cause")
     table.add_column("cycles", justify="right")
     table.add_column("share", justify="right")
@@ -92,7 +105,7 @@ def show_region(console: Console, region: RegionCost, functions: int = 10) -> No
     table.add_column("share", justify="right")
     table.add_column("instructions", justify="right")
     for function in region.functions[:functions]:
-        table.add_row(escape(function.name), f"{function.cycles:,}", _percent(function.cycles, region.cycles), f"{function.instructions:,}")
+        table.add_row(escape(short_name(function.name)), f"{function.cycles:,}", _percent(function.cycles, region.cycles), f"{function.instructions:,}")
     if len(region.functions) > functions:
         rest = region.functions[functions:]
         table.add_row(f"{len(rest)} more", f"{sum(f.cycles for f in rest):,}", "", f"{sum(f.instructions for f in rest):,}")
