@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tflite_builder import File, Operator, Tensor, dense, hybrid
 
-from tinysim.errors import MeasurementError, ModelError
-from tinysim.model import Kind, Model, Runtime, check_supported, load_model, supported_operators, unsupported
+from tinysim.errors import ModelError
+from tinysim.model import Kind, Model, check_supported, load_model, supported_operators, unsupported
 from tinysim.model.costs import count_macs, parameter_tensors
 from tinysim.model.plan import Tensor as PlanTensor
+from tinysim.runtime import Runtime, load_runtime
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "examples" / "models"
@@ -27,13 +28,19 @@ MLPERF = ROOT.parent / "shared" / "models" / "mlperf-tiny"
 OP = tflite.BuiltinOperator
 ONE_DENSE = dense(np.arange(8).reshape(2, 4), np.array([1.0, -1.0]))
 
-OPERATORS = """
-[tflm]
-title = "A runtime"
-[tflm.operators]
-FULLY_CONNECTED = { versions = [1, 2], types = ["float32"] }
-SPLIT = { versions = [1, 1], types = ["int8"], data = 1 }
-QUANTIZE = { versions = [1, 1], types = ["float32"], outputs = ["int8"], cmsis_nn = ["float32"] }
+RUNTIME = """
+schema = "tinysim.runtime/1"
+name = "mine"
+version = "7"
+[library]
+[glue]
+sources = []
+[operators]
+cmsis-nn-types = ["float32"]
+FULLY_CONNECTED = { version = 2, types = ["float32"], register = "A" }
+SPLIT = { version = 1, types = ["int8"], data = 1, register = "B" }
+QUANTIZE = { version = 1, types = ["float32"], outputs = ["int8"], register = "C", cmsis-nn = "D" }
+NEG = { version = 1, register = "E" }
 """
 
 
@@ -324,37 +331,43 @@ def test_small_numbers_in_every_word_never_crash(write) -> None:
 
 
 @pytest.fixture
-def operators(tmp_path: Path) -> Path:
-    path = tmp_path / "operators.toml"
-    path.write_text(OPERATORS)
-    return path
+def runtime(tmp_path: Path) -> Runtime:
+    path = tmp_path / "mine.toml"
+    path.write_text(RUNTIME)
+    return load_runtime(path)
 
 
-def gap_of(path: Path, operators: Path) -> str:
-    gaps = unsupported(load_model(path), Runtime.TFLM, operators)
-    assert len(gaps) == 1
-    return gaps[0].reason
-
-
-def test_a_supported_model_passes(write, operators: Path) -> None:
+def test_a_supported_model_passes(write, runtime: Runtime) -> None:
     model = load_model(write(ONE_DENSE))
-    assert unsupported(model, Runtime.TFLM, operators) == ()
-    check_supported(model, Runtime.TFLM, operators)
+    assert unsupported(model, runtime) == ()
+    check_supported(model, runtime)
 
 
-def test_gaps_say_why(write, operators: Path) -> None:
-    assert gap_of(write(with_operator(version=3)), operators) == "version 3; the runtime has 1 to 2"
-    assert gap_of(write(with_operator(code=OP.ABS, inputs=[0], options=None)), operators) == "not in the runtime"
-    split = with_operator(code=OP.SPLIT, inputs=[1, 0], options=None)
-    assert gap_of(write(split), operators) == "type float32; the runtime has int8"
-    quantize = with_operator(code=OP.QUANTIZE, inputs=[0], options=None)
-    assert gap_of(write(quantize), operators) == "output type float32; the runtime has int8"
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": 3}, "version 3; the runtime has up to 2"),
+        ({"code": OP.ABS, "inputs": [0], "options": None}, "not in the runtime"),
+        ({"code": OP.SPLIT, "inputs": [1, 0], "options": None}, "type float32; the runtime has int8"),
+        ({"code": OP.SPLIT, "inputs": [1], "options": None}, "input 1 is missing"),
+        ({"code": OP.QUANTIZE, "inputs": [0], "options": None}, "output type float32; the runtime has int8"),
+    ],
+)
+def test_gaps_say_why(write, runtime: Runtime, changes: dict, reason: str) -> None:
+    (gap,) = unsupported(load_model(write(with_operator(**changes))), runtime)
+    assert gap.reason == reason
 
 
-def test_an_operator_the_runtime_lacks_is_named_with_its_layers(write, operators: Path) -> None:
+def test_a_description_without_types_leaves_them_to_the_kernels(write, runtime: Runtime) -> None:
+    file = with_operator(code=OP.NEG, inputs=[0], options=None)
+    assert unsupported(load_model(write(file)), runtime) == ()
+
+
+def test_an_operator_the_runtime_lacks_is_named_with_its_layers(write, runtime: Runtime) -> None:
     model = load_model(write(with_operator(code=OP.CUSTOM, custom="Mine", inputs=[0], options=None)))
-    with pytest.raises(ModelError, match=r"needs CUSTOM:Mine \(not in the runtime\).* layer 0 dense") as caught:
-        check_supported(model, Runtime.TFLM, operators)
+    expected = r"needs CUSTOM:Mine \(not in the runtime\), which mine 7 does not run: layer 0 dense"
+    with pytest.raises(ModelError, match=expected) as caught:
+        check_supported(model, runtime)
     assert caught.value.exit_code == 2
 
 
@@ -392,22 +405,18 @@ def test_float_inside_int8_is_not_hybrid(write) -> None:
     check_supported(model)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["not toml [", "[other]", '[tflm]\ntitle="x"\n[tflm.operators]\nA = { versions = [2, 1], types = ["int8"] }',
-     '[tflm]\ntitle="x"\n[tflm.operators]\nA = { versions = [1, 1], types = ["int8"], kernel = 1 }'],
-)  # fmt: skip
-def test_a_wrong_list_of_operators_is_an_error(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "wrong.toml"
-    path.write_text(text)
-    with pytest.raises(MeasurementError, match="operators"):
-        supported_operators(Runtime.TFLM, path)
-
-
 def test_the_runtime_supports_what_the_zoo_and_mlperf_need() -> None:
     paths = sorted(MODELS.glob("*.tflite")) + sorted(MLPERF.glob("*.tflite"))
     refused = {path.stem for path in paths if unsupported(load_model(path))}
     assert refused <= {"kws_dscnn_fp32"}  # hybrid
+
+
+def test_the_runtime_that_comes_with_tinysim_says_its_types() -> None:
+    operators = supported_operators()
+    assert [name for name, operator in operators.items() if not operator.types] == []
+    schema = set(vars(OP))
+    assert [name for name in operators if name not in schema] == []
+    assert operators["CONV_2D"].cmsis_nn_types == ("int8",)
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

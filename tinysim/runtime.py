@@ -41,11 +41,19 @@ class OperatorUse:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator the runtime has: the newest version it understands, and the function that registers each kernel."""
+    """An operator the runtime has: the newest version it understands, and the function that registers each kernel.
+
+    ``types`` are the element types of input number ``data`` that its kernels compute on, ``outputs`` those of output 0;
+    empty where the description leaves it to the kernels. ``cmsis_nn_types`` are those that CMSIS-NN computes.
+    """
 
     name: str
     version: int
     register: Mapping[Kernels, str]
+    types: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    data: int = 0
+    cmsis_nn_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +150,17 @@ def load_runtime(file: Path | None = None) -> Runtime:
         raise InputError(f"{chosen} is not a description of a runtime: {error}", hint="see firmware/tflm_2020.toml") from error
     if table.get("schema") != "tinysim.runtime/1":
         raise InputError(f"{chosen} is not of schema tinysim.runtime/1", hint="see firmware/tflm_2020.toml")
+    cmsis_nn_types: tuple[str, ...] = tuple(table["operators"].get("cmsis-nn-types", ()))
     operators = {
         name: Operator(
             name=name,
             version=entry["version"],
             register={Kernels.REFERENCE: entry["register"]}
             | ({Kernels.CMSIS_NN: entry[Kernels.CMSIS_NN]} if Kernels.CMSIS_NN in entry else {}),
+            types=tuple(entry.get("types", ())),
+            outputs=tuple(entry.get("outputs", entry.get("types", ()))),
+            data=entry.get("data", 0),
+            cmsis_nn_types=cmsis_nn_types if Kernels.CMSIS_NN in entry else (),
         )
         for name, entry in table["operators"].items()
         if isinstance(entry, dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,10 @@ from tinysim.cli.common import console, write_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tinysim.model import Gap, Model, Operator, Runtime, RuntimeOperators, Tensor
+    from tinysim.model import Gap, Model, Operator, Tensor
+    from tinysim.runtime import Runtime
+
+    Support = Sequence[tuple[Runtime, tuple[Gap, ...]]]
 
 __all__ = ["model_record", "register"]
 
@@ -34,24 +37,22 @@ def register(app: typer.Typer) -> None:
 
         No compiler and no part is needed. A model that a runtime does not support is shown all the same.
         """
-        from tinysim.model import Runtime, load_model, supported_operators, unsupported
+        from tinysim.model import load_model, unsupported
+        from tinysim.runtime import load_runtime
 
         loaded = load_model(model)
-        support = {runtime: supported_operators(runtime) for runtime in Runtime}
-        gaps = {runtime: unsupported(loaded, runtime) for runtime in Runtime}
+        support = [(runtime, unsupported(loaded, runtime)) for runtime in (load_runtime(),)]
         if json:
-            write_json(model_record(loaded, support, gaps), json)
+            write_json(model_record(loaded, support), json)
         if json != "-":
-            _show(loaded, support, gaps)
+            _show(loaded, support)
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def model_record(
-    model: Model, support: Mapping[Runtime, RuntimeOperators], gaps: Mapping[Runtime, tuple[Gap, ...]]
-) -> dict[str, Any]:
-    """The model as JSON values, schema ``tinysim.model/1``."""
+def model_record(model: Model, support: Support) -> dict[str, Any]:
+    """The model, and the gaps of each runtime, as JSON values, schema ``tinysim.model/1``."""
     return {
         "schema": SCHEMA,
         "path": str(model.path),
@@ -66,15 +67,15 @@ def model_record(
         "outputs": [_tensor_record(t) for t in model.outputs],
         "operators": [_operator_record(o) for o in model.operators],
         "runtimes": {
-            runtime.value: {
-                "title": support[runtime].title,
+            runtime.name: {
+                "version": runtime.version,
                 "supported": not found,
                 "gaps": [
                     {"operator": g.operator.index, "op": g.operator.name, "name": g.operator.label, "reason": g.reason}
                     for g in found
                 ],
             }
-            for runtime, found in gaps.items()
+            for runtime, found in support
         },
     }
 
@@ -112,7 +113,7 @@ def _tensor_record(tensor: Tensor) -> dict[str, Any]:
 # -- for people -------------------------------------------------------------------------------------------------------
 
 
-def _show(model: Model, support: Mapping[Runtime, RuntimeOperators], gaps: Mapping[Runtime, tuple[Gap, ...]]) -> None:
+def _show(model: Model, support: Support) -> None:
     from rich.text import Text
 
     from tinysim.units import format_bytes
@@ -122,19 +123,17 @@ def _show(model: Model, support: Mapping[Runtime, RuntimeOperators], gaps: Mappi
                    f"{format_bytes(model.weights_bytes)} of it weights"))  # fmt: skip
     out.print(Text(f"input  {', '.join(_described(t) for t in model.inputs)}"))
     out.print(Text(f"output {', '.join(_described(t) for t in model.outputs)}"))
-    out.print(_table(model, support, gaps))
-    for runtime, found in gaps.items():
-        title = support[runtime].title
+    out.print(_table(model, support))
+    for runtime, found in support:
+        title = f"{runtime.name} {runtime.version}"
         if not found:
-            out.print(Text(f"{title} ({runtime.value}) runs it"))
+            out.print(Text(f"{title} runs it"))
         for gap in found:
-            out.print(Text(f"{title} ({runtime.value}) does not run {gap.operator.index} {gap.operator.name} "
+            out.print(Text(f"{title} does not run {gap.operator.index} {gap.operator.name} "
                            f"({gap.operator.label}): {gap.reason}"))  # fmt: skip
 
 
-def _table(
-    model: Model, support: Mapping[Runtime, RuntimeOperators], gaps: Mapping[Runtime, tuple[Gap, ...]]
-) -> Table:
+def _table(model: Model, support: Support) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -147,9 +146,8 @@ def _table(
     table.add_column("output", no_wrap=True)
     table.add_column("parameters", f"{model.parameters:,}", justify="right")
     table.add_column("MACs", f"{model.macs:,}", justify="right")
-    for runtime in gaps:
-        table.add_column(runtime.value, no_wrap=True)
-    refused = {runtime: {gap.operator.index for gap in found} for runtime, found in gaps.items()}
+    for runtime, _ in support:
+        table.add_column(runtime.name, no_wrap=True)
     for operator in model.operators:
         data = next((t for t in operator.inputs if t is not None and not t.constant), None)
         table.add_row(
@@ -160,18 +158,18 @@ def _table(
             _described(operator.outputs[0]) if operator.outputs else "",
             f"{operator.parameters:,}" if operator.parameters else "",
             f"{operator.macs:,}" if operator.macs else "",
-            *(_kernels(operator, support[runtime], operator.index in refused[runtime]) for runtime in gaps),
+            *(_kernels(operator, runtime, found) for runtime, found in support),
         )
     return table
 
 
-def _kernels(operator: Operator, support: RuntimeOperators, refused: bool) -> str:
+def _kernels(operator: Operator, runtime: Runtime, gaps: Sequence[Gap]) -> str:
     """Which kernels the runtime has for this operator and type."""
-    if refused:
+    if any(gap.operator is operator for gap in gaps):
         return "no"
-    entry = support.operators[operator.name]
-    data = operator.inputs[entry.data]
-    return "cmsis-nn, reference" if data is not None and data.dtype in entry.cmsis_nn else "reference"
+    entry = runtime.operators[operator.name]
+    data = operator.inputs[entry.data] if entry.data < len(operator.inputs) else None
+    return "cmsis-nn, reference" if data is not None and data.dtype in entry.cmsis_nn_types else "reference"
 
 
 def _described(tensor: Tensor) -> str:

@@ -7,14 +7,7 @@ from __future__ import annotations
 
 from tinysim.model.flatbuffer import load_model
 from tinysim.model.plan import Kind, Model, Operator, Quantization, Tensor
-from tinysim.model.support import (
-    Gap,
-    Runtime,
-    RuntimeOperators,
-    check_supported,
-    supported_operators,
-    unsupported,
-)
+from tinysim.model.support import Gap, check_supported, supported_operators, unsupported
 
 __all__ = [
     "Gap",
@@ -22,8 +15,6 @@ __all__ = [
     "Model",
     "Operator",
     "Quantization",
-    "Runtime",
-    "RuntimeOperators",
     "Tensor",
     "check_supported",
     "load_model",

@@ -1,60 +1,23 @@
-"""Which operators a runtime executes, and whether a model keeps to them.
+"""Whether a runtime executes a model: each operator, in its version, for its types.
 
-The knowledge is in ``firmware/operators.toml``; this module reads and compares.
+What a runtime has is in its description (``tinysim.runtime``); this module compares.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tinysim.data import firmware_folder
-from tinysim.errors import MeasurementError, ModelError
+from tinysim.errors import ModelError
 from tinysim.model.costs import is_hybrid
 from tinysim.model.plan import Model, Operator
 
-__all__ = [
-    "Gap",
-    "Runtime",
-    "RuntimeOperators",
-    "SupportedOperator",
-    "check_supported",
-    "supported_operators",
-    "unsupported",
-]
+if TYPE_CHECKING:
+    from tinysim.runtime import Operator as RuntimeOperator
+    from tinysim.runtime import Runtime
 
-
-class Runtime(StrEnum):
-    """Who executes the operators in the firmware."""
-
-    TFLM = "tflm"
-
-
-@dataclass(frozen=True, slots=True)
-class SupportedOperator:
-    """What a runtime's kernel of one operator accepts; versions include both ends."""
-
-    name: str
-    versions: tuple[int, int]
-    types: tuple[str, ...]
-    outputs: tuple[str, ...]
-    data: int
-    cmsis_nn: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeOperators:
-    """The operators of one runtime by their name in the schema."""
-
-    runtime: Runtime
-    title: str
-    operators: Mapping[str, SupportedOperator]
+__all__ = ["Gap", "check_supported", "supported_operators", "unsupported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,68 +28,36 @@ class Gap:
     reason: str
 
 
-def supported_operators(runtime: Runtime = Runtime.TFLM, path: Path | None = None) -> RuntimeOperators:
-    """The operators ``runtime`` executes, from ``path`` (``firmware/operators.toml`` where none is given).
-
-    Raises MeasurementError where the file is missing or wrong: it is a part of tinysim.
-    """
-    return _read(path or firmware_folder() / "operators.toml", runtime)
+def supported_operators(runtime: Runtime | None = None) -> Mapping[str, RuntimeOperator]:
+    """What ``runtime`` executes (the one in use where none is given), by the operator's name in the schema."""
+    return _chosen(runtime).operators
 
 
-@cache
-def _read(path: Path, runtime: Runtime) -> RuntimeOperators:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        table = document[runtime.value]
-        operators = {name: _entry(name, values) for name, values in table["operators"].items()}
-        return RuntimeOperators(runtime, str(table["title"]), MappingProxyType(operators))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise MeasurementError(f"{path} is not a list of a runtime's operators: {error!r}",
-                               hint="install tinysim again") from error  # fmt: skip
+def _chosen(runtime: Runtime | None) -> Runtime:
+    from tinysim.runtime import load_runtime
+
+    return runtime or load_runtime()
 
 
-def _entry(name: str, values: Mapping[str, Any]) -> SupportedOperator:
-    unknown = set(values) - {"versions", "types", "outputs", "data", "cmsis_nn", "project"}
-    if unknown:
-        raise ValueError(f"{name}: unknown key {sorted(unknown)[0]}")
-    low, high = values["versions"]
-    types = tuple(values["types"])
-    kernels = tuple(values.get("cmsis_nn", ()))
-    if not (isinstance(low, int) and isinstance(high, int) and 1 <= low <= high):
-        raise ValueError(f"{name}: versions {[low, high]}")
-    if not types or not set(kernels) <= set(types):
-        raise ValueError(f"{name}: types {list(types)}, cmsis_nn {list(kernels)}")
-    return SupportedOperator(
-        name=name,
-        versions=(low, high),
-        types=types,
-        outputs=tuple(values.get("outputs", types)),
-        data=int(values.get("data", 0)),
-        cmsis_nn=kernels,
-    )
-
-
-def unsupported(model: Model, runtime: Runtime = Runtime.TFLM, path: Path | None = None) -> tuple[Gap, ...]:
+def unsupported(model: Model, runtime: Runtime | None = None) -> tuple[Gap, ...]:
     """Every operator of ``model`` that ``runtime`` does not execute, in the order of the plan."""
-    known = supported_operators(runtime, path).operators
-    gaps = []
-    for operator in model.operators:
-        reason = _reason(operator, known.get(operator.name))
-        if reason:
-            gaps.append(Gap(operator, reason))
-    return tuple(gaps)
+    known = supported_operators(runtime)
+    reasons = ((operator, _reason(operator, known.get(operator.name))) for operator in model.operators)
+    return tuple(Gap(operator, reason) for operator, reason in reasons if reason)
 
 
-def _reason(operator: Operator, entry: SupportedOperator | None) -> str:
+def _reason(operator: Operator, entry: RuntimeOperator | None) -> str:
+    """Why an operator is not executed; empty when it is."""
     if is_hybrid(operator.name, operator.inputs):
         return "hybrid: integer weights with float activations"
     if entry is None:
         return "not in the runtime"
     if any(t is not None and t.sparse for t in operator.inputs):
         return "sparse weights"
-    low, high = entry.versions
-    if not low <= operator.version <= high:
-        return f"version {operator.version}; the runtime has {low} to {high}"
+    if operator.version > entry.version:
+        return f"version {operator.version}; the runtime has up to {entry.version}"
+    if not entry.types:
+        return ""
     data = operator.inputs[entry.data] if entry.data < len(operator.inputs) else None
     if data is None:
         return f"input {entry.data} is missing"
@@ -137,15 +68,16 @@ def _reason(operator: Operator, entry: SupportedOperator | None) -> str:
     return ""
 
 
-def check_supported(model: Model, runtime: Runtime = Runtime.TFLM, path: Path | None = None) -> None:
-    """Raises ModelError when ``model`` has an operator that ``runtime`` does not execute.
+def check_supported(model: Model, runtime: Runtime | None = None) -> None:
+    """Raises ModelError when ``model`` has an operator that ``runtime`` (the one in use) does not execute.
 
     The message names the operator, why, and the layers that use it; a hybrid model is refused as such.
     """
-    gaps = unsupported(model, runtime, path)
+    runtime = _chosen(runtime)
+    gaps = unsupported(model, runtime)
     if not gaps:
         return
-    title = supported_operators(runtime, path).title
+    title = f"{runtime.name} {runtime.version}"
     hybrid = [gap for gap in gaps if is_hybrid(gap.operator.name, gap.operator.inputs)]
     if hybrid:
         raise ModelError(
@@ -157,8 +89,8 @@ def check_supported(model: Model, runtime: Runtime = Runtime.TFLM, path: Path | 
     same = [gap for gap in gaps if (gap.operator.name, gap.reason) == (first.operator.name, first.reason)]
     others = sorted({gap.operator.name for gap in gaps} - {first.operator.name})
     raise ModelError(
-        f"{model.path} needs {first.operator.name} ({first.reason}), which {title} in tinysim does not run: "
-        f"{_layers(same)}" + (f"; and {', '.join(others)}" if others else ""),
+        f"{model.path} needs {first.operator.name} ({first.reason}), which {title} does not run: {_layers(same)}"
+        + (f"; nor {', '.join(others)}" if others else ""),
         hint="`tinysim model` shows what the runtime supports; change these layers and convert again",
     )
 
