@@ -158,7 +158,7 @@ def load_runtime(file: Path | None = None) -> Runtime:
             register={Kernels.REFERENCE: entry["register"]}
             | ({Kernels.CMSIS_NN: entry[Kernels.CMSIS_NN]} if Kernels.CMSIS_NN in entry else {}),
             types=tuple(entry.get("types", ())),
-            outputs=tuple(entry.get("outputs", entry.get("types", ()))),
+            outputs=tuple(entry.get("outputs") or entry.get("types") or ()),
             data=entry.get("data", 0),
             cmsis_nn_types=cmsis_nn_types if Kernels.CMSIS_NN in entry else (),
         )
