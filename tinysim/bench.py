@@ -210,9 +210,10 @@ class _Roomy:
         """Memories that hold all the image puts there; those that touch or overlap then are one."""
         spans = [(region.base, region.end, region) for region in part.regions]
         for section in image.sections:
-            home = max((r for r in part.regions if r.base <= section.address), key=lambda r: r.base, default=None)
-            if home is not None:
-                spans.append((home.base, section.address + section.bytes, home))
+            for address in (section.address, section.load_address):
+                home = max((r for r in part.regions if r.base <= address), key=lambda r: r.base, default=None)
+                if home is not None:
+                    spans.append((home.base, address + section.bytes, home))
         stack = image.symbol("__stack_top").address
         merged: list[Region] = []
         for base, end, region in sorted(spans, key=lambda span: (span[0], span[1])):
