@@ -89,7 +89,7 @@ class _Counter(object):
         self.path = path[1:]
 
     def see_stack(self):
-        # a path never seen before is where a deeper stack can appear
+        # a path never seen before, or an entry, is where a deeper stack can appear
         stack, phase = self.register(_SP), self.phase
         while phase != _NONE:
             self.phases[phase][2] = min(self.phases[phase][2], stack)
@@ -119,6 +119,7 @@ class _Counter(object):
     def open(self, returns_to, marker, stretch):
         self.frames.append((returns_to, self.register(_SP), marker, stretch))
         self.follow()
+        self.see_stack()
         self.phases[self.phase][3] += 1
 
     def close(self, address):

@@ -88,6 +88,13 @@ namespace Tinysim
         public uint? Stop;
     }
 
+    internal struct Arrival
+    {
+        public int Marker;
+        public bool Leaves;
+        public uint Stack, Link;
+    }
+
     internal struct Frame
     {
         public uint Return, Stack;
@@ -127,6 +134,10 @@ namespace Tinysim
             {
                 OpenLayer();
             }
+            if(arrivals.Count != 0)
+            {
+                Settle((uint)pc);
+            }
             var key = (pc << 16 | instructions << 1 | (fresh ? 1u : 0u)) + 1;
             var state = current;
             Edge edge;
@@ -165,13 +176,17 @@ namespace Tinysim
                 if(state.Others == null) { state.Others = new Dictionary<ulong, Edge>(); }
                 state.Others[key] = edge;
             }
-            // a path never seen before is where a deeper stack can appear
-            var stack = (uint)cpu.GetRegister(StackPointer).RawValue;
-            for(var phase = path.Phase; phase >= 0; phase = phases[phase].Parent)
+            SeeStack((uint)cpu.GetRegister(StackPointer).RawValue);
+            return edge;
+        }
+
+        // A path never seen before, or an entry, is where a deeper stack can appear.
+        private void SeeStack(uint stack)
+        {
+            for(var phase = current.Path.Phase; phase >= 0; phase = phases[phase].Parent)
             {
                 phases[phase].LowestStack = Math.Min(phases[phase].LowestStack, stack);
             }
-            return edge;
         }
 
         private State StateOf(Path path)
@@ -195,34 +210,55 @@ namespace Tinysim
             return markers.Count - 1;
         }
 
-        // Before the first instruction of a measured function or stretch.
-        public void Enter(int marker)
+        // Before the first instruction of a measured function or stretch, or the one after a stretch: what happens then happens
+        // when that instruction has run, for the program may be stopped and sent elsewhere here.
+        public void Arrive(int marker, bool leaves)
         {
             if(!Active) { return; }
-            Arrive(markers[marker].Start);
-            var isStretch = markers[marker].Stop.HasValue;
-            if(isStretch && IsOpen(marker)) { return; }     // passing its start again changes nothing
-            var stack = (uint)cpu.GetRegister(StackPointer).RawValue;
-            var link = (uint)cpu.GetRegister(LinkRegister).RawValue;
+            arrivals.Add(new Arrival
+            {
+                Marker = marker,
+                Leaves = leaves,
+                Stack = (uint)cpu.GetRegister(StackPointer).RawValue,
+                Link = (uint)cpu.GetRegister(LinkRegister).RawValue,
+            });
+        }
+
+        private void Settle(uint pc)
+        {
+            foreach(var arrival in arrivals)
+            {
+                if(arrival.Leaves && markers[arrival.Marker].Stop == pc) { Leave(arrival.Marker); }
+            }
+            foreach(var arrival in arrivals)
+            {
+                if(!arrival.Leaves && markers[arrival.Marker].Start == pc) { Enter(arrival); }
+            }
+            arrivals.Clear();
+        }
+
+        private void Enter(Arrival arrival)
+        {
+            var isStretch = markers[arrival.Marker].Stop.HasValue;
+            if(isStretch && IsOpen(arrival.Marker)) { return; }     // passing its start again changes nothing
+            var link = arrival.Link;
             if(!isStretch && link >= ExceptionReturn)
             {
-                link = cpu.Bus.ReadDoubleWord(stack + 24);    // an exception handler: where the stacked program counter points
+                link = cpu.Bus.ReadDoubleWord(arrival.Stack + 24);    // an exception handler: where the stacked program counter points
             }
-            Push(new Frame { Return = link & ~1u, Stack = stack, Marker = marker, IsStretch = isStretch });
+            Push(new Frame { Return = link & ~1u, Stack = arrival.Stack, Marker = arrival.Marker, IsStretch = isStretch });
             phases[current.Path.Phase].Entries++;
             if(isStretch) { fresh = true; }
         }
 
-        // Before the instruction that ends a stretch.
-        public void Leave(int marker)
+        private void Leave(int marker)
         {
-            if(!Active) { return; }
-            Arrive(markers[marker].Stop.Value);
             for(var i = frames.Count - 1; i >= 0; i--)
             {
                 if(frames[i].Marker == marker && frames[i].IsStretch)
                 {
-                    RemoveFrame(i);
+                    frames.RemoveAt(i);
+                    Follow();
                     fresh = true;
                     return;
                 }
@@ -251,12 +287,6 @@ namespace Tinysim
             layer++;
         }
 
-        private void Arrive(uint address)
-        {
-            if(address == watched) { Return(address); }
-            if(callsUntilLayer == 1) { OpenLayer(); }        // the layer's function is itself measured
-        }
-
         private bool IsOpen(int marker)
         {
             for(var phase = current.Path.Phase; phase > 0; phase = phases[phase].Parent)
@@ -270,6 +300,7 @@ namespace Tinysim
         {
             frames.Add(frame);
             Follow();
+            SeeStack(frame.Stack);
         }
 
         // Close the innermost function, and those that a tail call left with the same return address and stack.
@@ -285,12 +316,6 @@ namespace Tinysim
                 found = true;
                 frames.RemoveAt(i);
             }
-            Follow();
-        }
-
-        private void RemoveFrame(int index)
-        {
-            frames.RemoveAt(index);
             Follow();
         }
 
@@ -423,6 +448,7 @@ namespace Tinysim
         private readonly List<Phase> phases = new List<Phase>();
         private readonly List<Marker> markers = new List<Marker>();
         private readonly List<Frame> frames = new List<Frame>();
+        private readonly List<Arrival> arrivals = new List<Arrival>();
         private State current;
         private ulong counted;
         private ulong startInstructions;
@@ -453,15 +479,15 @@ namespace Tinysim
         {
             var counter = Of(cpu);
             var marker = counter.AddMarker(name, address & ~1u, null);
-            cpu.AddHook(address & ~1u, (c, pc) => counter.Enter(marker));
+            cpu.AddHook(address & ~1u, (c, pc) => counter.Arrive(marker, false));
         }
 
         public static void TinysimStretch(this TranslationCPU cpu, string name, uint start, uint stop)
         {
             var counter = Of(cpu);
             var marker = counter.AddMarker(name, start & ~1u, stop & ~1u);
-            cpu.AddHook(start & ~1u, (c, pc) => counter.Enter(marker));
-            cpu.AddHook(stop & ~1u, (c, pc) => counter.Leave(marker));
+            cpu.AddHook(start & ~1u, (c, pc) => counter.Arrive(marker, false));
+            cpu.AddHook(stop & ~1u, (c, pc) => counter.Arrive(marker, true));
         }
 
         public static void TinysimLayers(this TranslationCPU cpu, uint call, uint returnsTo)

@@ -18,6 +18,7 @@ __all__ = ["SCHEMA", "CountsFile", "parse_counts", "read_counts", "write_counts"
 SCHEMA = "tinysim.counts/1"
 _MOST_BYTES = 1 << 30
 _MOST_HISTORY = 8
+_NO_STACK = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,9 @@ def _plain(counts: CountsFile) -> dict[str, Any]:
         "schema": SCHEMA, "counter": counts.counter, "cpu": counts.cpu, "history": counts.history,
         "instructions": counts.instructions, "executed": counts.executed,
         "markers": [[r.name, r.start, r.stop] for r in counts.regions],
-        "phases": [[p.parent, p.marker, p.lowest_sp, p.entries] for p in counts.phases],
+        "phases": [
+            [p.parent if number else -1, p.marker, min(p.lowest_sp, _NO_STACK), p.entries] for number, p in enumerate(counts.phases)
+        ],
         "pieces": [[p.address, p.instructions, int(p.fresh), p.code.hex()] for p in counts.pieces],
         "rows": [[r.phase, *r.path, r.executions] for r in counts.rows],
     }
@@ -168,9 +171,9 @@ class _Reader:
             self.number(marker, "marker of phase 0", -1, -1)
         elif not (isinstance(marker, int) and marker >= LAYER_MARKER):
             self.number(marker, f"marker of phase {number}", 0, regions - 1)
-        stack = self.number(lowest_sp, f"stack of phase {number}", 0, (1 << 32) - 1)
-        # the largest number stands for a stack that was never seen
-        return Phase(max(parent, 0), marker, 1 << 40 if stack == (1 << 32) - 1 else stack, self.number(entries, f"entries of phase {number}", 0, 1 << 62))
+        stack = self.number(lowest_sp, f"stack of phase {number}", 0, _NO_STACK)
+        entries = self.number(entries, f"entries of phase {number}", 0, 1 << 62)
+        return Phase(max(parent, 0), marker, 1 << 40 if stack == _NO_STACK else stack, entries)
 
     def piece(self, item: object, number: int) -> Piece:
         address, instructions, fresh, code = self.list(item, f"piece {number}", 4)
