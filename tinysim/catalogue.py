@@ -100,9 +100,8 @@ def new_part(like: Part, path: Path) -> tuple[Path, Path]:
     text = like.path.read_text(encoding="utf-8")
     text = re.sub(r'(?m)^name = ".*"$', f'name = "{target.stem.lower()}"', text, count=1)
     text = re.sub(r'(?m)^title = ".*"$', f'title = "{target.stem}"', text, count=1)
-    text = re.sub(
-        r"\A#.*\n", f"# {target.stem}, copied from {like.title}. Change what differs, and give each value its own source.\n", text
-    )
+    heading = f"# {target.stem}, copied from {like.title}. Change what differs, and give each value its own source.\n"
+    text = re.sub(r"\A#.*\n", heading, text)
     platform = like.platform_path.read_text(encoding="utf-8")
     if "using" in platform and re.search(r'(?m)^using "', platform):
         raise PartError(f"{like.platform_path} includes other files", hint="copy it by hand")

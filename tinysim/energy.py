@@ -1,7 +1,7 @@
 """Energy of an inference, from currents that a source gives for a part; never guessed.
 
-Power in a run mode is taken as proportional to the clock (a current per MHz), as data sheets state it, and only at clocks
-the source covers.
+Power in a run mode is taken as proportional to the clock (a current per MHz), as data sheets state it, and only at
+clocks the source covers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ __all__ = ["Energy", "Supply", "energy", "read_supplies"]
 class Supply:
     """What a part draws in one run mode, per MHz of core clock.
 
-    ``microamps``: (low, typical, high) per MHz at ``volts``; ``microwatts``: the same where a source gives power. One of both is
-    None. ``volts`` is None where the source names no voltage: then no energy follows. Valid from ``min_hz`` to ``max_hz``.
+    ``microamps``: (low, typical, high) per MHz at ``volts``; ``microwatts``: the same where a source gives power. One
+    of both is None. ``volts`` is None where the source names no voltage: then no energy follows. Valid from ``min_hz``
+    to ``max_hz``.
     """
 
     mode: str

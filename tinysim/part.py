@@ -121,8 +121,9 @@ class Region:
 class Peripheral:
     """Something on the bus that is not memory.
 
-    ``model`` is Renode's model name; a memory model stands for registers that keep what is written. None for a ``Tag``: a
-    named range whose reads give ``value``; without a value it is only a name. ``size`` is None where only the model knows it.
+    ``model`` is Renode's model name; a memory model stands for registers that keep what is written. None for a
+    ``Tag``: a named range whose reads give ``value``; without a value it is only a name. ``size`` is None where only
+    the model knows it.
     """
 
     name: str
@@ -183,7 +184,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Another memory system the evidence allows as well (a replacement policy, a bus effect): the edges of a result's band."""
+    """Another memory system that the evidence allows as well: the edges of a result's band."""
 
     name: str
     memory: MemoryDescription
@@ -194,7 +195,8 @@ class Part:
     """One microcontroller.
 
     ``placement``: where firmware puts ``code``, ``weights``, ``data``, ``arena`` and ``stack`` by default: names for
-    :meth:`span`, first choice first. ``memory`` describes flash, caches and buses; None where a part has only ideal memory.
+    :meth:`span`, first choice first. ``memory`` describes flash, caches and buses; None where a part has only ideal
+    memory.
     """
 
     name: str

@@ -52,7 +52,9 @@ class Ledger:
         source = table.string("source")
         confidence = table.choice("confidence", Confidence)
         note = table.string("note") if "note" in table else ""
-        self.sources.append(Source(table.field(), source, confidence, table.line("source"), note))
+        names = table.peek("memories") or [table.peek("name") or ""]
+        field = " ".join([table.field(), ", ".join(str(name) for name in names)]).strip()
+        self.sources.append(Source(field, source, confidence, table.line("source"), note))
 
 
 def read_part(path: Path) -> Part:
@@ -262,7 +264,9 @@ def _registers(root: Table, ledger: Ledger) -> tuple[RegisterModel, ...]:
             numbers = [int(number) if number else None for number in match.groups()] if match else []
             if not match or (numbers[1] is None) != (numbers[3] is None):
                 raise table.error(
-                    f"{text!r} does not say which bits repeat which", "follows", hint='write it like "25<24" or "3:2<1:0"'
+                    f"{text!r} does not say which bits repeat which",
+                    "follows",
+                    hint='write it like "25<24" or "3:2<1:0"',
                 )
             high, low, from_high, from_low = numbers
             assert high is not None and from_high is not None

@@ -15,7 +15,9 @@ from tinysim.tomlfile import Table, read_toml
 
 __all__ = ["Finding", "Severity", "check_file", "check_part", "check_platform"]
 
-_FACT_TABLES = ("platform", "clock", "wait_states", "flash", "path", "control", "register", "supply", "price", "variant")
+_FACT_TABLES = (
+    "platform", "clock", "wait_states", "flash", "path", "control", "register", "supply", "price", "variant"
+)  # fmt: skip
 _NESTED = ("bus", "lines", "instruction_lines", "data_lines")
 
 
@@ -42,7 +44,8 @@ class Finding:
 
 
 def check_file(path: Path) -> tuple[Finding, ...]:
-    """Lint a part file, a core file or a platform description, by what it is. Raises PartError when it cannot be read."""
+    """Lint a part file, a core file or a platform description, by what it is. Raises PartError when it cannot be read.
+    """
     if path.suffix == ".repl":
         return check_platform(path)
     schema = read_toml(path).get("schema")
@@ -56,7 +59,9 @@ def check_file(path: Path) -> tuple[Finding, ...]:
 
 
 def check_part(path: Path) -> tuple[Finding, ...]:
-    """Lint a part's `.toml` and the `.repl` it names. Findings of both, in order of file and line; empty when all is well."""
+    """Lint a part's `.toml` and the `.repl` it names. Findings of both, in order of file and line; empty when all is
+    well.
+    """
     found = list(_without_source(read_toml(path)))
     part: Part | None = None
     try:

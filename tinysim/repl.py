@@ -1,9 +1,10 @@
 """Read a Renode platform description (`.repl`): the subset that says what exists on a bus, and at which address.
 
-Understood: entries (``name: Type @ sysbus 0x20000000``, several registrations in ``{...; ...}``, ranges ``<begin, end>`` and
-``<begin, +size>``), entries that only add to an earlier one (``name:``), properties, interrupt wiring (``IRQ -> nvic@3``),
-``using "file"``, comments, and ``init:`` blocks, of which ``Tag`` and ``SilenceRange`` lines are read and other lines are kept as
-commands for the reader to judge. Everything else is refused with its line number: nothing is ignored silently.
+Understood: entries (``name: Type @ sysbus 0x20000000``, several registrations in ``{...; ...}``, ranges ``<begin,
+end>`` and ``<begin, +size>``), entries that only add to an earlier one (``name:``), properties, interrupt wiring
+(``IRQ -> nvic@3``), ``using "file"``, comments, and ``init:`` blocks, of which ``Tag`` and ``SilenceRange`` lines are
+read and other lines are kept as commands for the reader to judge. Everything else is refused with its line number:
+nothing is ignored silently.
 
 The syntax is that of Renode 1.16 (Renode documentation, "Describing platforms").
 """
@@ -46,7 +47,9 @@ Value = int | float | str | bool | Reference | tuple["Value", ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Where an entry is attached: ``parent`` is ``sysbus`` or another entry; ``size`` is None where the model decides it."""
+    """Where an entry is attached: ``parent`` is ``sysbus`` or another entry; ``size`` is None where the model decides
+    it.
+    """
 
     parent: str
     address: int | None
@@ -83,7 +86,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A named address range without a model: reads give ``value`` (0 if None), writes are ignored; ``silent`` hides the log."""
+    """A named address range without a model: reads give ``value`` (0 if None), writes are ignored; ``silent`` hides
+    the log.
+    """
 
     address: int
     size: int
@@ -458,7 +463,9 @@ def _group_end(text: str) -> int:
 
 
 def parse_repl(text: str, path: str = "<text>") -> Platform:
-    """Parse a description. ``path`` is only for messages. Raises PartError with file and line on anything not understood."""
+    """Parse a description. ``path`` is only for messages. Raises PartError with file and line on anything not
+    understood.
+    """
     return _Parser(text, path).parse()
 
 
@@ -484,7 +491,9 @@ def _read(path: Path, trail: tuple[Path, ...]) -> Platform:
     for include in own.includes:
         inner = path.parent / include.path
         if not inner.is_file():
-            raise PartError(f"{path}:{include.line}: there is no file {include.path!r}", hint="paths are relative to it")
+            raise PartError(
+                f"{path}:{include.line}: there is no file {include.path!r}", hint="paths are relative to the file"
+            )
         other = _read(inner, (*trail, path.resolve()))
         entries += other.entries
         tags += other.tags

@@ -1,6 +1,7 @@
 """A TOML file read strictly: every value typed, every unknown key an error, every error with file, line and field.
 
-``tomllib`` does not keep line numbers; :func:`line_of` finds the line of a key by reading the file's headers and keys again.
+``tomllib`` does not keep line numbers; :func:`line_of` finds the line of a key by reading the file's headers and keys
+again.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ class Table:
     def error(self, message: str, key: str | None = None, hint: str = "") -> PartError:
         """An error that names file, line and field."""
         return PartError(f"{self.path}:{self.line(key)}: {self.field(key)}: {message}", hint=hint)
+
+    def peek(self, key: str) -> Any:
+        """The raw value, or None when absent; the key is not marked as known."""
+        return self._values.get(key)
 
     def get(self, key: str) -> Any:
         """The raw value, or None when absent."""
@@ -197,7 +202,9 @@ class Table:
 
 
 def line_of(text: str, keys: tuple[Key, ...]) -> int:
-    """The line (from 1) where a key of a TOML text stands; that of the nearest enclosing table where it cannot be found."""
+    """The line (from 1) where a key of a TOML text stands; that of the nearest enclosing table where it cannot be
+    found.
+    """
     best, best_length = 1, 0
     header: tuple[Key, ...] = ()
     array: tuple[Key, ...] | None = None
@@ -220,7 +227,8 @@ def line_of(text: str, keys: tuple[Key, ...]) -> int:
             consider(header, number)
         elif array is None and (match := re.match(r"\[\s*([^\]]+?)\s*\]\s*(#.*)?$", line)):
             header = _indexed(_parts(match[1]), counts)
-            consider(header, number)
+            for length in range(1, len(header) + 1):
+                consider(header[:length], number)
         elif array is None and (match := re.match(r"([A-Za-z0-9_\-.\"]+)\s*=\s*(.*)", line)):
             path = (*header, *_parts(match[1]))
             for length in range(len(header) + 1, len(path) + 1):

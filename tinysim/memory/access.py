@@ -133,10 +133,11 @@ def write(m: Any, w: int, address: int, time: int) -> int:
 
 @njit(cache=True)
 def transfer(m: Any, address: int, words: int, size: int, writes: bool, time: int) -> int:
-    """A whole data access: ``words`` consecutive transfers of ``size`` bytes, the first with its address phase in ``time``.
+    """A whole data access: ``words`` consecutive transfers of ``size`` bytes, the first with its address phase in
+    ``time``.
 
-    Each word follows the one before as soon as that has arrived. One transfer that crosses a word is two. Returns the sum of
-    their stalls in cycles.
+    Each word follows the one before as soon as that has arrived. One transfer that crosses a word is two. Returns the
+    sum of their stalls in cycles.
     """
     w = window(m, address)
     if m[w + W_DATA_PATH] == PATH_DIRECT and m[w + W_READ_EXTRA] == 0 and m[w + W_WRITE_EXTRA] == 0:

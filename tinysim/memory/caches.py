@@ -1,9 +1,9 @@
 """L1 caches of a Cortex-M7, natively simulated: line fills with the critical word first, line-fill buffers, evictions.
 
-A line arrives in rows (what one read of the memory's array delivers), the requested one first, then the others, wrapping. A hit on a
-line that is still arriving waits for its row. As many lines can be on their way as there are line-fill buffers. A memory's
-port is busy until the last row of a line has been read. Stores wait for nothing but what the part's data says: a store that
-misses fetches its line in the background where the memory is write-allocate.
+A line arrives in rows (what one read of the memory's array delivers), the requested one first, then the others,
+wrapping. A hit on a line that is still arriving waits for its row. As many lines can be on their way as there are
+line-fill buffers. A memory's port is busy until the last row of a line has been read. Stores wait for nothing but what
+the part's data says: a store that misses fetches its line in the background where the memory is write-allocate.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def _find(m: Any, block: int, line: int) -> int:
 
 @njit(cache=True)
 def _allocate(m: Any, block: int, line: int) -> int:
-    """Choose a slot for a line and take it over; empty slots first. The victim's dirty bit stays for the caller to see."""
+    """Choose a slot for a line and take it over; empty slots first. The victim's dirty bit stays for the caller to
+    see.
+    """
     tags = block + m[block + C_TAGS]
     stamps = block + m[block + C_STAMPS]
     ways = m[block + C_WAYS]

@@ -1,4 +1,6 @@
-"""Lay out a part's memory system for the native simulator: from its description, its settings and a clock to one flat array."""
+"""Lay out a part's memory system for the native simulator: from its description, its settings and a clock to one flat
+array.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +75,9 @@ def configure(
 ) -> MemoryConfig:
     """The memory system as a firmware's 32-bit register writes (address, value), in program order, set it up.
 
-    ``settings`` replaces what the writes say (a user's wish); ``description`` the part's (one of its variants). Where no write
-    sets wait states, the part's table gives them for the clock. Raises PartError when the clock is not allowed or has no data.
+    ``settings`` replaces what the writes say (a user's wish); ``description`` the part's (one of its variants). Where
+    no write sets wait states, the part's table gives them for the clock. Raises PartError when the clock is not
+    allowed or has no data.
     """
     described = description or part.memory
     wanted = settings if settings is not None else read_settings(described, register_writes)
@@ -83,7 +86,7 @@ def configure(
     warnings = []
     if used < needed:
         warnings.append(
-            f"the firmware sets {used} wait states; {part.title} needs {needed} at {format_hz(clock_hz)} and would not run"
+            f"the firmware sets {used} wait states; {part.title} needs {needed} at {format_hz(clock_hz)}: it would not run"
         )
     elif used > needed:
         warnings.append(

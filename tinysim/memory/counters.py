@@ -17,9 +17,10 @@ __all__ = ["BlockCounters", "MemoryCounters", "read_counters"]
 class BlockCounters:
     """Events of one cache or one set of flash lines.
 
-    ``misses``: accesses that had to read the memory behind; for flash lines one for each row waited for. ``line_misses``: of
-    these, those that found their line absent. ``rows``: reads of the array, background fills included. ``port_wait_cycles``:
-    cycles waited because the memory was busy. ``store_misses``, ``evictions``: of an L1 data cache.
+    ``misses``: accesses that had to read the memory behind; for flash lines one for each row waited for.
+    ``line_misses``: of these, those that found their line absent. ``rows``: reads of the array, background fills
+    included. ``port_wait_cycles``: cycles waited because the memory was busy. ``store_misses``, ``evictions``: of an
+    L1 data cache.
     """
 
     accesses: int

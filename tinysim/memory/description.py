@@ -1,7 +1,7 @@
 """What a part file says about its memory system: flash rows and lines, caches, buses, control registers.
 
-All cycles are whole; a *core* cycle is one of the core's clock, a *bus* cycle one of the clock in front of flash (the same
-but on fast Cortex-M7 parts). Every table of the file carries its source, which the part keeps.
+All cycles are whole; a *core* cycle is one of the core's clock, a *bus* cycle one of the clock in front of flash (the
+same but on fast Cortex-M7 parts). Every table of the file carries its source, which the part keeps.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class FlashLines:
 class Cache:
     """One L1 cache.
 
-    ``eviction_cycles``: added to a miss that evicts a dirty line; ``store_miss_cycles``: what a store that misses waits.
+    ``eviction_cycles``: added to a miss that evicts a dirty line; ``store_miss_cycles``: what a store that misses
+    waits.
     """
 
     size_bytes: int
@@ -110,10 +111,11 @@ class Cache:
 class Path:
     """How the core reaches some memories.
 
-    ``slave``: number of the bus slave (1 to 14), the same for memories behind one port. ``first_load_cycles``: extra for the
-    first load of a run. ``fetch_cycles``, ``read_cycles``, ``write_cycles``: extra on every access that no cache answers.
-    A line fill takes the array's cycles (``array_bus_cycles``, plus the wait states where ``wait_states``) and ``transport``
-    (core plus bus cycles); the array delivers ``row_bytes`` at a time. ``cacheable``: L1 caches keep it.
+    ``slave``: number of the bus slave (1 to 14), the same for memories behind one port. ``first_load_cycles``: extra
+    for the first load of a run. ``fetch_cycles``, ``read_cycles``, ``write_cycles``: extra on every access that no
+    cache answers. A line fill takes the array's cycles (``array_bus_cycles``, plus the wait states where
+    ``wait_states``) and ``transport`` (core plus bus cycles); the array delivers ``row_bytes`` at a time.
+    ``cacheable``: L1 caches keep it.
     """
 
     memories: tuple[str, ...]
@@ -134,9 +136,11 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A control register that sets up the memory system: fields as (lowest bit, width), value at reset, value to start with.
+    """A control register that sets up the memory system: fields as (lowest bit, width), value at reset, value to start
+    with.
 
-    ``startup`` is what a vendor's start-up code writes, without the wait states, which go with the clock; None: it writes nothing.
+    ``startup`` is what a vendor's start-up code writes, without the wait states, which go with the clock; None: it
+    writes nothing.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Where things are in the flat int64 array of a memory system. Offsets are in words.
 
-The array is: header, page table, windows (they partition the 32-bit address space), then one block for each set of flash
-lines and each cache. Blocks begin with their own configuration and counters, then their tables.
+The array is: header, page table, windows (they partition the 32-bit address space), then one block for each set of
+flash lines and each cache. Blocks begin with their own configuration and counters, then their tables.
 """
 
 from __future__ import annotations

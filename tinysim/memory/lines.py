@@ -1,9 +1,10 @@
 """Flash read in rows, with a few lines kept in front of it: the accelerators of Cortex-M4 parts, natively simulated.
 
-One *block* is one set of lines (instruction, data, or both). Blocks in front of one flash share its port: a read waits for the
-one that is running, background rows included. The row that was read last stays at the output, so accesses inside it are
-free of any lookup. With the lines switched off only that row remains. The structure, and what its alternatives cost against
-silicon, is that of STMicroelectronics' ART as published network latencies show it (docs/accuracy.md).
+One *block* is one set of lines (instruction, data, or both). Blocks in front of one flash share its port: a read waits
+for the one that is running, background rows included. The row that was read last stays at the output, so accesses
+inside it are free of any lookup. With the lines switched off only that row remains. The structure, and what its
+alternatives cost against silicon, is that of STMicroelectronics' ART as published network latencies show it
+(docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ def _start(m: Any, block: int, time: int) -> int:
 
 @njit(cache=True)
 def _fill(m: Any, block: int, ready: int, rows: int, row: int, start: int) -> int:
-    """Read what a miss of ``row`` brings in; returns when that row is there. ``ready``: offset of the line's row times."""
+    """Read what a miss of ``row`` brings in; returns when that row is there. ``ready``: offset of the line's row
+    times.
+    """
     mode = m[block + S_FILL]
     step = m[block + S_ROW_CYCLES]
     arrival = start + m[block + S_WAIT]

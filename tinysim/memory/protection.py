@@ -1,7 +1,7 @@
 """Memory attributes of a Cortex-M7 address: the default map, and what the firmware's MPU regions change.
 
-Source of the default map and of the encoding: ARMv7-M Architecture Reference Manual (DDI 0403), B3.1 and B3.5; shareable
-memory is not kept in the Cortex-M7 data cache: Cortex-M7 Technical Reference Manual (DDI 0489).
+Source of the default map and of the encoding: ARMv7-M Architecture Reference Manual (DDI 0403), B3.1 and B3.5;
+shareable memory is not kept in the Cortex-M7 data cache: Cortex-M7 Technical Reference Manual (DDI 0489).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 __all__ = ["Attributes", "Protection", "ProtectionRegion", "read_protection"]
 
 _CTRL, _RNR, _RBAR, _RASR = 0xE000ED94, 0xE000ED98, 0xE000ED9C, 0xE000EDA0
-_ALIASES = {0xE000EDA4: _RBAR, 0xE000EDAC: _RBAR, 0xE000EDB4: _RBAR, 0xE000EDA8: _RASR, 0xE000EDB0: _RASR, 0xE000EDB8: _RASR}
+_ALIASES = {0xE000EDA4 + 8 * number: _RBAR for number in range(3)} | {
+    0xE000EDA8 + 8 * number: _RASR for number in range(3)
+}
 
 
 @dataclass(frozen=True, slots=True)

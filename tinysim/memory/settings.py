@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tinysim.errors import PartError
 from tinysim.memory.description import Control, MemoryDescription, Setting
@@ -24,7 +24,7 @@ class Settings:
     data_lines: bool = True
     instruction_cache: bool = True
     data_cache: bool = True
-    protection: Protection = Protection()
+    protection: Protection = field(default_factory=Protection)
 
     def replace(self, **changes: object) -> Settings:
         """A copy with some settings changed, for what a user asks for (``--caches off``)."""
