@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from tinysim.memory.caches import read_cache, write_cache
 from tinysim.memory.layout import (
     CAUSE_BUS,
@@ -45,11 +43,12 @@ from tinysim.memory.layout import (
     WINDOW_WORDS,
 )
 from tinysim.memory.lines import access_lines
+from tinysim.native import native
 
 __all__ = ["fetch", "first_load", "read", "slave_of", "transfer", "window", "write"]
 
 
-@njit(cache=True)
+@native
 def window(m: Any, address: int) -> int:
     """The window an address is in, as an offset into ``m``. Windows cover the whole address space."""
     w = m[PAGES + (address >> PAGE_SHIFT)]
@@ -58,7 +57,7 @@ def window(m: Any, address: int) -> int:
     return int(w)
 
 
-@njit(cache=True)
+@native
 def _fetch_elsewhere(m: Any, address: int, time: int) -> int:
     """A fetch outside the current row: take the memory's path and remember the row."""
     w = window(m, address)
@@ -85,7 +84,7 @@ def _fetch_elsewhere(m: Any, address: int, time: int) -> int:
     return int(stall)
 
 
-@njit(cache=True)
+@native
 def fetch(m: Any, address: int, time: int) -> int:
     """Fetch at ``address`` with the address phase in cycle ``time``; returns the stall in cycles."""
     m[H_FETCHES] += 1
@@ -98,7 +97,7 @@ def fetch(m: Any, address: int, time: int) -> int:
     return int(_fetch_elsewhere(m, address, time))
 
 
-@njit(cache=True)
+@native
 def read(m: Any, w: int, address: int, time: int) -> int:
     """Read a word at ``address``, in window ``w``; returns how late its value is, in cycles."""
     m[H_READS] += 1
@@ -117,7 +116,7 @@ def read(m: Any, w: int, address: int, time: int) -> int:
     return int(stall)
 
 
-@njit(cache=True)
+@native
 def write(m: Any, w: int, address: int, time: int) -> int:
     """Write a word at ``address``, in window ``w``; returns the stall in cycles."""
     m[H_WRITES] += 1
@@ -131,7 +130,7 @@ def write(m: Any, w: int, address: int, time: int) -> int:
     return int(stall)
 
 
-@njit(cache=True)
+@native
 def transfer(m: Any, address: int, words: int, size: int, writes: bool, time: int) -> int:
     """A whole data access: ``words`` consecutive transfers of ``size`` bytes, the first with its address phase in
     ``time``.
@@ -157,13 +156,13 @@ def transfer(m: Any, address: int, words: int, size: int, writes: bool, time: in
     return int(total)
 
 
-@njit(cache=True)
+@native
 def slave_of(m: Any, address: int) -> int:
     """The bus slave of a data address."""
     return int(m[window(m, address) + W_SLAVE])
 
 
-@njit(cache=True)
+@native
 def first_load(m: Any, slave: int) -> int:
     """Extra cycles of the first load of a run of loads from a slave."""
     return int(m[FIRST_LOADS + slave])

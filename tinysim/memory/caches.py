@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from tinysim.memory.layout import (
     C_ACCESSES,
     C_BUFFER_FREE,
@@ -53,11 +51,12 @@ from tinysim.memory.layout import (
     W_TRANSPORT,
     W_WRITE_BACK,
 )
+from tinysim.native import native
 
 __all__ = ["read_cache", "write_cache"]
 
 
-@njit(cache=True)
+@native
 def _find(m: Any, block: int, line: int) -> int:
     """The slot of a line, or -1; renews its age."""
     if line == m[block + C_LAST]:
@@ -76,7 +75,7 @@ def _find(m: Any, block: int, line: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@native
 def _allocate(m: Any, block: int, line: int) -> int:
     """Choose a slot for a line and take it over; empty slots first. The victim's dirty bit stays for the caller to
     see.
@@ -111,7 +110,7 @@ def _allocate(m: Any, block: int, line: int) -> int:
     return int(slot)
 
 
-@njit(cache=True)
+@native
 def _evict(m: Any, block: int, slot: int) -> int:
     """Account for what the slot held; returns the cycles its write-back costs the miss."""
     dirty = block + m[block + C_DIRTY] + slot
@@ -122,7 +121,7 @@ def _evict(m: Any, block: int, slot: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@native
 def _arrival(m: Any, block: int, slot: int, address: int) -> int:
     """When the row of an address is there, in a line that may still be arriving."""
     shift = m[block + m[block + C_ROW_SHIFT] + slot]
@@ -131,7 +130,7 @@ def _arrival(m: Any, block: int, slot: int, address: int) -> int:
     return int(m[block + m[block + C_FIRST] + slot] + behind * m[block + m[block + C_STEP] + slot])
 
 
-@njit(cache=True)
+@native
 def _shift(size: int) -> int:
     found = 0
     while (1 << found) < size:
@@ -139,7 +138,7 @@ def _shift(size: int) -> int:
     return found
 
 
-@njit(cache=True)
+@native
 def _fill(m: Any, w: int, block: int, slot: int, address: int, wanted: int) -> int:
     """Fetch a line from the memory of window ``w``; returns when the row of ``address`` is there."""
     start = wanted
@@ -170,7 +169,7 @@ def _fill(m: Any, w: int, block: int, slot: int, address: int, wanted: int) -> i
     return int(first)
 
 
-@njit(cache=True)
+@native
 def read_cache(m: Any, w: int, block: int, address: int, time: int) -> int:
     """Read through the cache ``block`` from the memory of window ``w``; returns how late the value is, in cycles."""
     m[block + C_ACCESSES] += 1
@@ -195,7 +194,7 @@ def read_cache(m: Any, w: int, block: int, address: int, time: int) -> int:
     return int(late)
 
 
-@njit(cache=True)
+@native
 def write_cache(m: Any, w: int, block: int, address: int, time: int) -> int:
     """Write through the cache ``block`` to the memory of window ``w``; returns the cycles the store buffer waits."""
     m[block + C_ACCESSES] += 1

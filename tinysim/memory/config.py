@@ -108,6 +108,7 @@ class _Builder:
         self.wait_states = wait_states
         self.divider = part.bus_divider(clock_hz)
         self.words: list[int] = [0] * (at.PAGES + at.PAGE_WORDS)
+        self.words[at.H_KIND] = at.KIND_SIMULATED
         self.blocks: list[tuple[str, int]] = []
 
     def build(self, warnings: tuple[str, ...]) -> MemoryConfig:

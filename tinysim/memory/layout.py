@@ -10,6 +10,7 @@ __all__: list[str] = []        # names are imported one by one; there are many a
 
 # header
 (
+    H_KIND,                    # a KIND_ below
     H_FETCH_BASE,              # the current fetch row: [base, end), and the cycle its data is there
     H_FETCH_END,
     H_FETCH_READY,
@@ -22,7 +23,8 @@ __all__: list[str] = []        # names are imported one by one; there are many a
     H_CAUSE,                   # cause of the latest stall: a CAUSE_ below
     H_WINDOWS,                 # offset of the first window
     H_WINDOW_COUNT,
-) = range(12)
+) = range(13)
+KIND_IDEAL, KIND_SIMULATED = range(2)    # ideal: nothing else in the array need be there
 HEADER_WORDS = 32
 PORT_WORDS = 16                # first cycle each memory array is free, one word for each slave; behind the header
 PORTS = HEADER_WORDS

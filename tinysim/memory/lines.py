@@ -12,8 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
-
 from tinysim.memory.layout import (
     FILL_BLOCKING,
     FILL_FROM_START,
@@ -53,11 +51,12 @@ from tinysim.memory.layout import (
     S_WAIT,
     S_WAYS,
 )
+from tinysim.native import native
 
 __all__ = ["access_lines"]
 
 
-@njit(cache=True)
+@native
 def _find(m: Any, block: int, line: int) -> int:
     """The slot of a line, or -1. A table of guesses makes the common case independent of the number of ways."""
     tags = block + m[block + S_TAGS]
@@ -73,7 +72,7 @@ def _find(m: Any, block: int, line: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@native
 def _allocate(m: Any, block: int, line: int, rows: int) -> int:
     """Choose a slot for a line, by the replacement rule, and take it over empty."""
     tags = block + m[block + S_TAGS]
@@ -104,7 +103,7 @@ def _allocate(m: Any, block: int, line: int, rows: int) -> int:
     return int(slot)
 
 
-@njit(cache=True)
+@native
 def _start(m: Any, block: int, time: int) -> int:
     """When a read of the array can start."""
     free = m[m[block + S_PORT]]
@@ -114,7 +113,7 @@ def _start(m: Any, block: int, time: int) -> int:
     return int(time)
 
 
-@njit(cache=True)
+@native
 def _fill(m: Any, block: int, ready: int, rows: int, row: int, start: int) -> int:
     """Read what a miss of ``row`` brings in; returns when that row is there. ``ready``: offset of the line's row
     times.
@@ -152,7 +151,7 @@ def _fill(m: Any, block: int, ready: int, rows: int, row: int, start: int) -> in
     return int(arrival)
 
 
-@njit(cache=True)
+@native
 def _prefetch(m: Any, block: int, row: int, rows: int, arrival: int) -> None:
     """Start reading the row after ``row`` into the prefetch buffer, unless the lines or the buffer have it."""
     following = row + 1
@@ -169,7 +168,7 @@ def _prefetch(m: Any, block: int, row: int, rows: int, arrival: int) -> None:
     m[block + S_ROWS] += 1
 
 
-@njit(cache=True)
+@native
 def access_lines(m: Any, block: int, address: int, time: int) -> int:
     """Read at ``address`` with the address phase in cycle ``time``; returns the stall in cycles."""
     row = address // m[block + S_ROW]

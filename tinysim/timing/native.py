@@ -1,31 +1,7 @@
-"""Native code: numba with a compile cache that notices changes in every module it was built from.
-
-numba's own cache looks at the file of the function alone; a pipeline inlines functions of other modules.
-"""
+"""Native code of the pipelines: see `tinysim.native`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any
+from tinysim.native import native
 
 __all__ = ["native"]
-
-
-@cache
-def _stamp() -> tuple[float, int]:
-    folder = Path(__file__).resolve().parent
-    files = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "memory").glob("*.py")), folder.parent / "isa.py"]
-    return max(file.stat().st_mtime for file in files), sum(file.stat().st_size for file in files)
-
-
-def native(function: Callable[..., Any]) -> Any:
-    """Compiles a function at its first call and keeps the result between processes."""
-    from numba import njit
-
-    compiled = njit(cache=True)(function)
-    store = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if store is not None and hasattr(store, "_source_stamp"):
-        store._source_stamp = _stamp()
-    return compiled
