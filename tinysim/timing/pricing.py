@@ -52,6 +52,12 @@ def prepare(counts: Counts, read_code: ReadCode, core: Core) -> Program:
     Raises UnpricedError, with address, bytes and disassembly, for an instruction without a price.
     """
     program = decode(counts.block_address, counts.block_size, read_code, core.isa)
+    refuse_unpriced(program, core, read_code)
+    return program
+
+
+def refuse_unpriced(program: Program, core: Core, read_code: ReadCode) -> None:
+    """Raises UnpricedError for the first instruction of a program that the core cannot execute."""
     priced = np.array([core.timing(name) is not None for name in core.isa.classes], dtype=np.bool_)
     missing = np.flatnonzero(~priced[program.table[:, CLASS]])
     if missing.size:
@@ -63,7 +69,6 @@ def prepare(counts: Counts, read_code: ReadCode, core: Core) -> Program:
             f"{core.title}{fpu} does not execute {program.texts[row]!r} at {address:#010x}",
             hint="compile for this core and its FPU (-mcpu, -mfpu)", details=error.message,
         )  # fmt: skip
-    return program
 
 
 def _fractions(program: Program, counts: Counts) -> NDArray[np.float64]:
