@@ -13,9 +13,9 @@ import numpy as np
 from tinysim.core import Core, Pipeline, load_core
 from tinysim.engine.run import MeasuredRegion, Run
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Machine
-from tinysim.errors import FaultError, ModelError
+from tinysim.errors import FaultError, InputError, ModelError
 from tinysim.estimate import Estimate
-from tinysim.firmware import Firmware, Kernels, OperatorUse, Opt, build
+from tinysim.firmware import Firmware, FloatAbi, Kernels, OperatorUse, Opt, build
 from tinysim.footprint import check_capacity, footprint
 from tinysim.image import Image, load_image
 from tinysim.layers import interpreter_loop
@@ -45,7 +45,7 @@ class BuildOptions:
 
     kernels: Kernels = Kernels.CMSIS_NN
     opt: Opt = Opt.O2
-    float_abi: str = "hard"
+    float_abi: FloatAbi = FloatAbi.HARD
     cc: str | None = None
 
 
@@ -84,11 +84,13 @@ def bench(
     ``clock``: hertz, or text such as ``"120MHz"``; several for several results; default: each part's maximum. ``inputs``: files with
     the model's inputs (.npy, .npz or raw); default: seeded random ones. Returns one Result for each (model, part, clock), in that order.
 
-    Raises ModelError, PartError, CapacityError (your input), ToolchainError, FaultError, UnpricedError (could not measure).
+    Raises InputError, among them ModelError, PartError, CapacityError (your input), ToolchainError, FaultError, UnpricedError (could not measure).
     """
     options = options or BuildOptions()
     paths = [models] if isinstance(models, str | Path) else list(models)
     parts = [p if isinstance(p, Part) else load_part(p) for p in ([part] if isinstance(part, str | Part) else list(part))]
+    if not paths or not parts:
+        raise InputError(f"no {'part' if paths else 'model'} was given", hint="name at least one; `tinysim parts` lists the parts")
     clocks = [clock] if isinstance(clock, str | int) else list(clock or [])
     wanted = {p.name: [p.check_clock(parse_hz(c) if isinstance(c, str) else c) for c in clocks] or [p.default_clock_hz] for p in parts}
     loaded = [load_model(path) for path in paths]

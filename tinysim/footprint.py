@@ -8,7 +8,6 @@ from tinysim.errors import CapacityError
 from tinysim.image import Image, Section
 from tinysim.part import Part, load_part, part_names
 from tinysim.result import MemoryUse, SectionUse, SpanUse
-from tinysim.units import format_bytes
 
 __all__ = ["check_capacity", "footprint"]
 
@@ -91,12 +90,7 @@ def check_capacity(part: Part, needed: Mapping[str, int], what: str) -> None:
         missing = [f"room for {', '.join(f'{n:,} bytes of {purpose}' for purpose, n in needed.items())} together"]
     holders = [name for name in part_names() if name != part.name and _holds(load_part(name), needed)]
     hint = f"parts with room: {', '.join(holders)}" if holders else "no part of the catalogue has room; make the model smaller"
-    ram = sum(n for purpose, n in needed.items() if purpose != "code")
-    raise CapacityError(
-        f"{what} does not fit {part.title}: missing {' and '.join(missing)}",
-        hint=hint,
-        details=f"flash {format_bytes(needed.get('code', 0))}, RAM {format_bytes(ram)}",
-    )
+    raise CapacityError(f"{what} does not fit {part.title}: missing {' and '.join(missing)}", hint=hint)
 
 
 def _holds(part: Part, needed: Mapping[str, int]) -> bool:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from tinysim.cli.common import clocks_of, console, names_of, progress_bar, write_json, write_text
+from tinysim.runtime import Kernels
+from tinysim.toolchain import FloatAbi, Opt
 
 __all__ = ["register"]
 
@@ -21,9 +23,9 @@ def register(app: typer.Typer) -> None:
         part: Annotated[list[str], typer.Option("--part", "-p", help="Parts by name or file, separated by commas.")],
         clock: Annotated[list[str] | None, typer.Option(help="Clocks such as 80MHz,120MHz; default: the part's maximum.")] = None,
         runtime: Annotated[str, typer.Option(help="The runtime: tflm.")] = "tflm",
-        kernels: Annotated[str, typer.Option(help="cmsis-nn or reference.")] = "cmsis-nn",
-        opt: Annotated[str, typer.Option(help="Optimisation: O0, O1, O2, O3 or Os.")] = "O2",
-        float_abi: Annotated[str, typer.Option(help="hard, softfp or soft.")] = "hard",
+        kernels: Annotated[Kernels, typer.Option(help="Arm's optimised kernels or TFLM's plain ones.")] = Kernels.CMSIS_NN,
+        opt: Annotated[Opt, typer.Option(help="The compiler's level of optimisation.")] = Opt.O2,
+        float_abi: Annotated[FloatAbi, typer.Option(help="How floats are passed; soft does without the FPU.")] = FloatAbi.HARD,
         cc: Annotated[str | None, typer.Option(help="An arm GCC, or its prefix such as /opt/arm/bin/arm-none-eabi-.")] = None,
         inputs: Annotated[list[Path] | None, typer.Option("--input", help="Inputs: .npy, .npz or raw files, one for each.")] = None,
         seed: Annotated[int, typer.Option(help="Seed of the random inputs used without --input.")] = 0,
@@ -37,15 +39,11 @@ def register(app: typer.Typer) -> None:
         from tinysim.bench import BuildOptions
         from tinysim.bench import bench as measure
         from tinysim.errors import InputError
-        from tinysim.firmware import Kernels, Opt
         from tinysim.views import show_layers, show_region, show_results, to_csv, to_markdown
 
         if runtime != "tflm":
             raise InputError(f"no runtime {runtime!r}", hint="use --runtime tflm")
-        try:
-            options = BuildOptions(Kernels(kernels), Opt(opt), float_abi, cc)
-        except ValueError as error:
-            raise InputError(str(error), hint="--kernels cmsis-nn|reference, --opt O0|O1|O2|O3|Os") from error
+        options = BuildOptions(kernels, opt, float_abi, cc)
         with progress_bar() as progress:
             results = measure(
                 models, names_of(part), clock=clocks_of(clock or []), options=options, inputs=inputs or (), seed=seed, progress=progress

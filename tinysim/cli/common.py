@@ -7,14 +7,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tinysim.bench import Progress as ProgressCallback
 from tinysim.errors import InputError, TinysimError
 from tinysim.units import parse_hz
+
+if TYPE_CHECKING:
+    from tinysim.bench import Progress as ProgressCallback
 
 __all__ = ["clocks_of", "console", "names_of", "progress_bar", "report", "write_json", "write_text"]
 
