@@ -90,7 +90,8 @@ def _overlaps(platform: Platform) -> Iterator[tuple[int, str]]:
                 windows.append((place.address, place.address + size, entry.name, place.line))
     for left, right in itertools.pairwise(sorted(windows)):
         if right[0] < left[1]:
-            yield right[3], f"{right[2]}: overlaps {left[2]} at {right[0]:#x}"
+            first, second = sorted((left, right), key=lambda window: window[3])
+            yield second[3], f"{second[2]}: overlaps {first[2]} at {right[0]:#x}"
 
 
 def _wires(entry: Entry, model: dict[str, Any], names: dict[str, Entry], models: dict[str, Any]) -> Iterator[tuple[int, str]]:
