@@ -125,7 +125,7 @@ PARAMETERS: Mapping[Pipeline, tuple[str, ...]] = {
         "division", "division_smaller", "division_base", "division_bits_per_cycle", "wrong_path_fetch", "slaves_pipeline",
     ),
     Pipeline.DUAL_ISSUE: (
-        "fetch_bytes", "fetch_queue", "branch_pairs_with_target", "misprediction", "misprediction_settled", "flags_settled",
+        "fetch_bytes", "branch_pairs_with_target", "misprediction", "misprediction_settled", "flags_settled",
         "misprediction_indirect", "predictor_history", "return_stack", "bank_bit", "store_to_load", "unaligned_load",
         "unaligned_load_younger", "store_queue", "store_drain", "store_drain_alternating", "fused_block",
     ),

@@ -19,9 +19,41 @@ from tinysim.errors import PartError
 from tinysim.isa import NO_OFFSET, Branch, Memory, Trait
 from tinysim.timing.causes import cause_number
 from tinysim.timing.columns import (
-    ACCUMULATOR, ADDRESS, ADDRESS_USE, ALL_REGISTERS, BANK_CONFLICT, BASE, BRANCH, BRANCH_REFILL, BYTES, CLASS, DATA, END,
-    EXTRACT, FETCH, FLAGS, FPU, INDEX, INSIDE, ISSUE, LOAD_USE, LOADED, MEMORY, MEMORY_WAIT, MULTIPLICAND, MULTIPLE_TRANSFER,
-    OFFSET, OPERAND, OPERAND_USE, PAIRING, RESULT, SHIFTED, SIZE, STORE, TRAITS, UNALIGNED, UNKNOWN, WORDS, WRITEBACK,
+    ACCUMULATOR,
+    ADDRESS,
+    ADDRESS_USE,
+    ALL_REGISTERS,
+    BANK_CONFLICT,
+    BASE,
+    BRANCH,
+    BRANCH_REFILL,
+    BYTES,
+    CLASS,
+    DATA,
+    EXTRACT,
+    FETCH,
+    FLAGS,
+    FPU,
+    INDEX,
+    ISSUE,
+    LOADED,
+    MEMORY,
+    MEMORY_WAIT,
+    MULTIPLE_TRANSFER,
+    MULTIPLICAND,
+    OFFSET,
+    OPERAND,
+    OPERAND_USE,
+    PAIRING,
+    RESULT,
+    SHIFTED,
+    SIZE,
+    STORE,
+    TRAITS,
+    UNALIGNED,
+    UNKNOWN,
+    WORDS,
+    WRITEBACK,
 )  # fmt: skip
 from tinysim.timing.native import native
 from tinysim.timing.port import data_stall, fetch_stall
@@ -41,7 +73,6 @@ C_AFTER_FUSED = _FIELDS.index("after_fused")
 C_TRAITS, C_LATENCY, C_CAUSE = len(_FIELDS), len(_FIELDS) + 1, len(_FIELDS) + 2
 
 P_FETCH_BYTES = _PARAMETERS.index("fetch_bytes")
-P_FETCH_QUEUE = _PARAMETERS.index("fetch_queue")
 P_PAIRS_WITH_TARGET = _PARAMETERS.index("branch_pairs_with_target")
 P_MISPREDICTION = _PARAMETERS.index("misprediction")
 P_SETTLED = _PARAMETERS.index("misprediction_settled")
@@ -68,18 +99,20 @@ R_CAUSE, R_ROW = len(CONSUMERS), len(CONSUMERS) + 1
 
 # state: current cycle, instructions issued in it, and its older one
 TIME, ISSUED, OLDER_ROW, OLDER_TRAITS, OLDER_ADDRESS = 0, 1, 2, 3, 4
-FETCH_BLOCK, FETCH_TIME, REFILLING, FETCH_STALLED = 5, 6, 7, 8
+BLOCK, FETCHED, REFILLING, FETCHES = 5, 6, 7, 8
 FUSED_UNTIL, FLAGS_TIME, DRAINED, LAST_BANK = 9, 10, 11, 12
 NOTE_RULE, NOTE_ROW, BRANCH_TIME = 13, 14, 15
-STORES, STORE_NEXT = 16, 15 + 1 + 16
+STORES, STORE_NEXT = 16, 32
 """Four recent stores, each (time, base, offset, bytes), and the place of the next one."""
+FREED = 36
+"""Ring over fetches: when the last instruction of each left the queue."""
 STATE_SIZE = 40
 
 BIT_ANY, BIT_SHIFTER, BIT_BITS, BIT_LOAD, BIT_STORE = 1, 2, 4, 8, 16
 _KNOWN_TRAITS = {"any": BIT_ANY, "shifter": BIT_SHIFTER, "bits": BIT_BITS, "load": BIT_LOAD, "store": BIT_STORE}
 B_NONE, B_DIRECT = int(Branch.NONE), int(Branch.DIRECT)
 M_LOAD, M_STORE = int(Memory.LOAD), int(Memory.STORE)
-T_INLINE_SHIFT, T_DECIDES = int(Trait.INLINE_SHIFT), int(Trait.DECIDES)
+T_INLINE_SHIFT, T_DECIDES, T_PREDICATED = int(Trait.INLINE_SHIFT), int(Trait.DECIDES), int(Trait.PREDICATED)
 LONG_AGO = -1000
 
 
@@ -124,7 +157,9 @@ def start(state, ready, address, parameters):
     state[:] = 0
     ready[:, :] = 0
     ready[:, R_ROW] = -1
-    state[FETCH_BLOCK] = address // parameters[P_FETCH_BYTES]
+    state[BLOCK] = address // parameters[P_FETCH_BYTES] - 1
+    state[FETCHED] = -1
+    state[FREED:FREED + 4] = LONG_AGO
     state[FUSED_UNTIL] = LONG_AGO
     state[FLAGS_TIME] = LONG_AGO
     state[OLDER_ROW] = -1
@@ -155,8 +190,8 @@ def mispredict(row, table, parameters, state, ready, next_address):
         penalty = parameters[P_SETTLED] if settled else parameters[P_MISPREDICTION]
     state[TIME] = state[TIME] + penalty - 1
     state[ISSUED] = 2
-    state[FETCH_BLOCK] = next_address // parameters[P_FETCH_BYTES]
-    state[FETCH_TIME] = state[TIME] + 1
+    state[BLOCK] = next_address // parameters[P_FETCH_BYTES] - 1
+    state[FETCHED] = state[TIME]
     return penalty
 
 
@@ -282,6 +317,17 @@ def _queue_store(row, address, time, table, parameters, state):
 
 
 @native
+def _fetch(block, parameters, state, config, memory):
+    """Fetches up to ``block``: one a cycle, as long as the queue of four has room."""
+    while state[BLOCK] < block:
+        number = state[FETCHES]
+        time = max(state[FETCHED] + 1, state[FREED + (number & 3)])
+        state[BLOCK] += 1
+        state[FETCHED] = time + fetch_stall(state[BLOCK] * parameters[P_FETCH_BYTES], time, config, memory)
+        state[FETCHES] = number + 1
+
+
+@native
 def step(
     row, table, classes, latencies, pairs, parameters, state, ready, next_address, address, config, memory, lost
 ):  # fmt: skip
@@ -294,7 +340,8 @@ def step(
     class_number = table[row, CLASS]
     pc, size = table[row, ADDRESS], table[row, SIZE]
     branch = table[row, BRANCH]
-    taken = next_address >= 0 and next_address != pc + size
+    always = branch != B_NONE and table[row, TRAITS] & (T_DECIDES | T_PREDICATED) == 0
+    taken = next_address >= 0 and (always or next_address != pc + size)
     traits = classes[class_number, C_TRAITS]
     if table[row, TRAITS] & T_INLINE_SHIFT:
         traits |= BIT_SHIFTER
@@ -325,9 +372,9 @@ def step(
     # when it is fetched, and what else it waits for
     candidate = max(operands, state[TIME])
     block = (pc + size - 1) // parameters[P_FETCH_BYTES]
-    fetched = state[FETCH_TIME] + block - state[FETCH_BLOCK]
-    if fetched > candidate:
-        candidate = fetched
+    _fetch(block, parameters, state, config, memory)
+    if state[FETCHED] > candidate:
+        candidate = state[FETCHED]
         wait_cause = BRANCH_REFILL if state[REFILLING] else FETCH
         state[NOTE_ROW] = -1
     if after_fused == 2 and state[FUSED_UNTIL] > candidate:
@@ -397,9 +444,7 @@ def step(
     latency = classes[class_number, C_LATENCY]
     placed = classes[class_number, C_PLACED_EARLY]
     if placed and not traits & BIT_SHIFTER and _is_early(table[row, OPERAND], time, ready):
-        if placed == 1 and not younger:
-            latency = L_EARLY
-        elif placed == 2 and not (younger and state[OLDER_TRAITS] & (BIT_SHIFTER | BIT_BITS)):
+        if (placed == 1 and not younger) or (placed == 2 and not (younger and state[OLDER_TRAITS] & (BIT_SHIFTER | BIT_BITS))):
             latency = L_EARLY
     _put(table[row, RESULT], time + further, latency, latencies, row, ready)
     _put(table[row, LOADED], time + further + late, latency, latencies, row, ready)
@@ -415,16 +460,15 @@ def step(
     if further:
         state[ISSUED] = 2
     state[BRANCH_TIME] = time
+    state[FREED + (state[FETCHES] - 1 & 3)] = time
+    if pc // parameters[P_FETCH_BYTES] != block:
+        state[FREED + (state[FETCHES] - 2 & 3)] = time
     if taken:
-        state[FETCH_BLOCK] = next_address // parameters[P_FETCH_BYTES]
-        state[FETCH_TIME] = state[TIME]
-        if not (parameters[P_PAIRS_WITH_TARGET] and state[ISSUED] == 1):
-            state[FETCH_TIME] = state[TIME] + 1
-            state[ISSUED] = 2
+        state[BLOCK] = next_address // parameters[P_FETCH_BYTES] - 1
         state[REFILLING] = 1
-    else:
-        earliest = state[TIME] - parameters[P_FETCH_QUEUE] - (block - state[FETCH_BLOCK])
-        state[FETCH_TIME] = max(state[FETCH_TIME], earliest)
+        # the target is there in the branch's own cycle when the branch is the older and was not fetched only just now
+        same_cycle = parameters[P_PAIRS_WITH_TARGET] and state[ISSUED] == 1
+        state[FETCHED] = max(state[FETCHED], state[TIME] - 1 if same_cycle else state[TIME])
     if state[ISSUED] == 1:
         state[OLDER_ROW] = row
         state[OLDER_TRAITS] = traits

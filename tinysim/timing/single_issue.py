@@ -18,9 +18,37 @@ from tinysim.core import CLASS_FIELDS, PARAMETERS, Core, Pipeline
 from tinysim.isa import Branch, Memory, Trait
 from tinysim.timing.causes import cause_number
 from tinysim.timing.columns import (
-    ACCUMULATOR, ADDRESS, ADDRESS_USE, ALL_REGISTERS, BASE, BRANCH, BRANCH_REFILL, BYTES, CLASS, DATA, END, FETCH, FP_REGISTERS,
-    FPU, INDEX, INSIDE, ISSUE, LOAD, LOAD_USE, LOADED, MEMORY, MEMORY_WAIT, MULTIPLICAND, OPERAND, RESULT, SIZE, STORE, TRAITS,
-    UNALIGNED, UNKNOWN, WORDS,
+    ACCUMULATOR,
+    ADDRESS,
+    ADDRESS_USE,
+    ALL_REGISTERS,
+    BASE,
+    BRANCH,
+    BRANCH_REFILL,
+    BYTES,
+    CLASS,
+    DATA,
+    END,
+    FETCH,
+    FP_REGISTERS,
+    FPU,
+    INDEX,
+    INSIDE,
+    ISSUE,
+    LOAD,
+    LOAD_USE,
+    LOADED,
+    MEMORY,
+    MEMORY_WAIT,
+    MULTIPLICAND,
+    OPERAND,
+    RESULT,
+    SIZE,
+    STORE,
+    TRAITS,
+    UNALIGNED,
+    UNKNOWN,
+    WORDS,
 )  # fmt: skip
 from tinysim.timing.native import native
 from tinysim.timing.port import data_stall, fetch_stall, first_load, slave_of
@@ -75,7 +103,7 @@ REFILLING = 9
 # what the instruction before left behind
 PENDING, PENDING_LOADED, PENDING_SLAVE, ADDRESS_LATE, FP_LATE = 10, 11, 12, 13, 14
 AFTER_STORE, BEFORE_SIZE, WIDE_STORE, DEFERRED, DEFERRED_CAUSE = 15, 16, 17, 18, 19
-RUN_SLAVE, ARMED, ODD_WIDE = 20, 21, 22
+RUN_SLAVE, ARMED, ODD_WIDE, DECODED_BEFORE = 20, 21, 22, 23
 # rings over fetched words: ready to decode, slot free, cycles lost to memory
 READY, FREE, STALLED = 24, 32, 40
 STATE_SIZE = 48
@@ -83,7 +111,7 @@ STATE_SIZE = 48
 B_NONE, B_DIRECT, B_REGISTER = int(Branch.NONE), int(Branch.DIRECT), int(Branch.REGISTER)
 B_LOAD, B_TABLE = int(Branch.LOAD), int(Branch.TABLE)
 M_LOAD, M_STORE = int(Memory.LOAD), int(Memory.STORE)
-T_REGISTER_OFFSET, T_PREDICATED = int(Trait.REGISTER_OFFSET), int(Trait.PREDICATED)
+T_REGISTER_OFFSET, T_DECIDES, T_PREDICATED = int(Trait.REGISTER_OFFSET), int(Trait.DECIDES), int(Trait.PREDICATED)
 
 
 def compile_core(core: Core) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -115,6 +143,7 @@ def start(state, address):
     state[STOLEN_BEFORE] = -9
     state[RUN_SLAVE] = -1
     state[BEFORE_SIZE] = 4
+    state[DECODED_BEFORE] = -9
 
 
 @native
@@ -174,7 +203,8 @@ def step(row, table, classes, parameters, state, executed, next_address, address
     pc = table[row, ADDRESS]
     size = table[row, SIZE]
     branch = table[row, BRANCH]
-    taken = next_address >= 0 and next_address != pc + size
+    always = branch != B_NONE and table[row, TRAITS] & (T_DECIDES | T_PREDICATED) == 0
+    taken = next_address >= 0 and (always or next_address != pc + size)
     deferrable = branch >= B_LOAD and (table[row, TRAITS] & T_PREDICATED) != 0
     if deferrable:
         executed = taken
@@ -194,7 +224,7 @@ def step(row, table, classes, parameters, state, executed, next_address, address
         state[DEFERRED] = 0
     hides = classes[class_number, C_HIDES] != 0 and parameters[P_NOP_HIDES] != 0
     folded = classes[class_number, C_FOLDS] != 0 and parameters[P_IT_FOLDS] != 0 and state[BEFORE_SIZE] == 2
-    slave = slave_of(address, config) if accesses and address != UNKNOWN else -1
+    slave = slave_of(address, config, memory) if accesses and address != UNKNOWN else -1
     registers = table[row, BASE] | table[row, INDEX]
     if state[PENDING] and not folded:
         depends = accesses and (registers & state[PENDING_LOADED]) != 0
@@ -223,8 +253,11 @@ def step(row, table, classes, parameters, state, executed, next_address, address
             lost[FPU] += state[FP_BUSY] - ready
             ready = state[FP_BUSY]
 
-    # slots of the words that end with this instruction are free again
-    free = decode + (parameters[P_FP_RELEASE] if classes[class_number, C_FP] else 0)
+    # slots of the words that end with this instruction are free again; an FP instruction close behind another holds them longer
+    free = decode
+    if classes[class_number, C_FP]:
+        free = max(decode, state[DECODED_BEFORE] + 1 + parameters[P_FP_RELEASE])
+    state[DECODED_BEFORE] = decode
     for word in range(first, last + 1):
         state[FREE + (word & 7)] = free
     if folded:
@@ -275,7 +308,7 @@ def step(row, table, classes, parameters, state, executed, next_address, address
                     address, table[row, WORDS], table[row, BYTES], table[row, MEMORY] == M_STORE, execute, config, memory
                 )
                 if classes[class_number, C_DATA_PHASE] and slave != state[RUN_SLAVE]:
-                    stall += first_load(slave, config)
+                    stall += first_load(slave, config, memory)
                 lost[MEMORY_WAIT] += stall
         if deferrable:
             state[DEFERRED] = cycles - 1

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinysim.timing.columns import END, INSIDE, N_CAUSES, UNKNOWN
 from tinysim.timing.native import native
-from tinysim.timing.single_issue import NEXT, STATE_SIZE, start, step
+from tinysim.timing.single_issue import STATE_SIZE, start, step
 
 __all__ = ["price_paths", "run_trace"]
 
