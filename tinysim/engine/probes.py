@@ -14,7 +14,7 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 from numpy.typing import NDArray
 
-from tinysim.engine.counting import read_register
+from tinysim.engine.layout import read_register
 from tinysim.image import Image
 
 __all__ = ["Conditional", "Division", "Probes", "divisions_of", "find_probes", "on_division", "on_execution", "predication_of"]

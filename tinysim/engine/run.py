@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from tinysim.counts import Counts
 
-__all__ = ["LAYER_MARKER", "MeasuredRegion", "Phase", "Run"]
+__all__ = ["CALL_MARKER", "FUNCTION_MARKER", "LAYER_MARKER", "MeasuredRegion", "Phase", "Run"]
 
+FUNCTION_MARKER = 1 << 19
+"""Markers from here on are functions of a call tree: FUNCTION_MARKER + the function's index in `Run.functions`."""
 LAYER_MARKER = 1 << 20
 """Markers from here on are layers: LAYER_MARKER + the layer's number, from 0."""
+CALL_MARKER = 1 << 21
+"""Markers from here on are single calls of the region that is open right outside of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,10 @@ class MeasuredRegion:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One chain of open markers. ``marker`` is the number of a region, or LAYER_MARKER + a layer's number; -1 for the root."""
+    """One chain of open markers, this phase's own the innermost: ``marker`` is the number of a region, or one of the kinds above; -1 for the root.
+
+    ``entries``: how often it was entered (not counted for layers).
+    """
 
     parent: int
     marker: int
@@ -42,6 +49,7 @@ class Run:
     ``block_address``, ``block_size``: shape (blocks,), bytes. ``keys``: shape (keys, depth + 1) block numbers as in Counts.
     ``key``, ``phase``, ``executions``, ``mispredictions``, ``mispredictions_history``: shape (rows,); each row says how often a key ran in a phase.
     ``regions``: what was asked for; a phase's marker is an index into it. ``calls``: entries of each region.
+    ``functions``: addresses of the functions whose calls were followed for a call tree; empty when none were.
     """
 
     block_address: NDArray[np.uint32]
@@ -59,23 +67,28 @@ class Run:
     divisions: Mapping[int, NDArray[np.uint64]] = field(default_factory=dict)
     sample_start: NDArray[np.int64] | None = None
     sample_address: NDArray[np.uint32] | None = None
+    functions: tuple[int, ...] = ()
 
-    def _chain(self, phase: int) -> Iterator[int]:
+    def chain(self, phase: int) -> Iterator[int]:
         """The markers open in ``phase``, innermost first."""
         while phase:
             yield self.phases[phase].marker
             phase = self.phases[phase].parent
 
+    def layer_of(self, phase: int) -> int | None:
+        """The number of the layer a phase belongs to, or None outside of layers."""
+        return next((m - LAYER_MARKER for m in self._chain(phase) if m >= LAYER_MARKER), None)
+
     def phases_of(self, region: int | None) -> list[int]:
         """The phases in which a region is open; all of them for None (the whole run)."""
-        return [p for p in range(len(self.phases)) if region is None or region in self._chain(p)]
+        return [p for p in range(len(self.phases)) if region is None or region in self.chain(p)]
 
     def counts(self, region: int | None = None, *, layers: int = 0) -> Counts:
         """The Counts of a region (None: the whole run), with one phase for each of its ``layers`` after phase 0."""
         inside = self.phases_of(region)
         row_of = np.full(len(self.phases), -1, np.int64)
         for phase in inside:
-            layer = next((m - LAYER_MARKER for m in self._chain(phase) if m >= LAYER_MARKER), -1)
+            layer = next((m - LAYER_MARKER for m in self.chain(phase) if m >= LAYER_MARKER), -1)
             row_of[phase] = layer + 1 if 0 <= layer < layers else 0
         rows = row_of[self.phase] if len(self.phase) else np.zeros(0, np.int64)
         wanted = rows >= 0

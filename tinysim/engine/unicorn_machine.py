@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysim.engine import counting, probes
-from tinysim.engine.run import MeasuredRegion, Phase, Run
+from tinysim.engine import counting, layout, markers, probes
+from tinysim.engine.run import FUNCTION_MARKER, MeasuredRegion, Phase, Run
 from tinysim.errors import EngineError, FaultError, ImageError
 from tinysim.image import Image
 from tinysim.part import Part
@@ -77,7 +77,8 @@ class Machine:
 
     ``depth``: context blocks of a key. ``predict``: run the branch predictors. ``regions``: what to measure.
     ``layers_in``: the address of a function whose indirect calls are one layer each (a TFLM interpreter's invoke loop), with the
-    return addresses of those calls in ``layer_sites``; ``layer_count`` how many at the most.
+    return addresses of those calls in ``layer_sites``; ``layer_count`` how many at the most. ``follow_calls``: tell all functions of the
+    image apart by who called them, for a call tree. ``calls_apart``: so many calls of the regions, the first ones, are told apart.
     """
 
     def __init__(
@@ -91,6 +92,8 @@ class Machine:
         layers_in: int | None = None,
         layer_sites: Sequence[int] = (),
         layer_count: int = 0,
+        follow_calls: bool = False,
+        calls_apart: int = 0,
         budget: int = DEFAULT_BUDGET,
         count: bool = True,
         record: Callable[[NDArray[np.uint64]], None] | None = None,
@@ -124,9 +127,10 @@ class Machine:
         self._load()
         self._uc.ctl_exits_enabled(True)
         self._tables = _Tables()
-        self._tables.header[counting.DEPTH] = depth
-        self._mark(layers_in, layer_sites, layer_count)
-        self._tables.header[counting.BUDGET] = budget
+        self._tables.header[layout.DEPTH] = depth
+        self._followed = tuple(function.address for function in image.functions) if follow_calls else ()
+        self._mark(layers_in, layer_sites, layer_count, calls_apart)
+        self._tables.header[layout.BUDGET] = budget
         if count:
             header = self._tables.header.ctypes.data
             callback = counting.on_block_predicting if predict else counting.on_block
@@ -142,6 +146,7 @@ class Machine:
         self._uc.reg_write(arm_const.UC_ARM_REG_LR, 0xFFFFFFFF)
         self.pc = pc
         self.initial_sp = sp
+        self._tables.header[layout.TOP_SP] = sp
         self._handlers: dict[int, Callable[[Machine], None]] = {}
         self._interrupt = 0
         self._fault: tuple[str, int, int] | None = None
@@ -177,7 +182,7 @@ class Machine:
 
     def _hook(self, kind: int, callback: int, data: int, begin: int, end: int) -> None:
         handle = ctypes.c_size_t()
-        lib = counting.binding.uclib
+        lib = layout.uclib
         error = lib.uc_hook_add(
             self._uc._uch, ctypes.byref(handle), ctypes.c_int(kind), ctypes.c_void_p(callback), ctypes.c_void_p(data),
             ctypes.c_uint64(begin), ctypes.c_uint64(end),
@@ -198,14 +203,14 @@ class Machine:
             self._divided[k, :3] = *registers, division.signed
             self._hook(code, probes.on_division.address, self._divided[k:].ctypes.data, division.address, division.address)
 
-    def _mark(self, layers_in: int | None, layer_sites: Sequence[int], layer_count: int) -> None:
-        rows = []
-        for number, region in enumerate(self._regions):
-            restarts = int(region.start == layers_in)
-            rows.append((region.start, number, region.stop or 0, restarts))
-        if layers_in is not None and all(row[0] != layers_in for row in rows):
-            rows.append((layers_in, len(self._regions), 0, 1))
-        self._tables.set_markers(rows, layer_sites, layer_count)
+    def _mark(self, layers_in: int | None, layer_sites: Sequence[int], layer_count: int, calls_apart: int) -> None:
+        functions = [(r.start, n, int(calls_apart > 0)) for n, r in enumerate(self._regions) if r.stop is None]
+        functions += [(address, FUNCTION_MARKER + k, 0) for k, address in enumerate(self._followed)]
+        if layers_in is not None and all(address != layers_in for address, _, _ in functions):
+            functions.append((layers_in, len(self._regions), 0))
+        rows = [(r.start, n, r.stop, 0, int(calls_apart > 0)) for n, r in enumerate(self._regions) if r.stop is not None]
+        rows += [(address, number, 0, int(address == layers_in), each) for address, number, each in sorted(functions)]
+        self._tables.set_markers(rows, layer_sites, layer_count, calls_apart)
 
     def _hook_faults(self) -> None:
         unicorn = self._unicorn
@@ -288,12 +293,12 @@ class Machine:
             names = " or ".join(self.image.where(a) for a in addresses)
             raise FaultError(f"the program ended at {self.image.where(self.pc)} before it reached {names}", hint="see the registers",
                              details=self._register_text())
-        return Stop(self.pc, int(self._tables.header[counting.HALFWORDS]))
+        return Stop(self.pc, int(self._tables.header[layout.HALFWORDS]))
 
     def run_away(self) -> FaultError:
         """The error of a program that used up its budget."""
         return FaultError(
-            f"the program ran {int(self._tables.header[counting.HALFWORDS]):,} halfwords of code without reaching its end; "
+            f"the program ran {int(self._tables.header[layout.HALFWORDS]):,} halfwords of code without reaching its end; "
             f"it was at {self.image.where(self.pc)}",
             hint="raise --max-instructions, or check that --until is reached",
             details=self._register_text(),
@@ -312,17 +317,17 @@ class Machine:
             except self._unicorn.UcError as error:
                 raise self._explained(error) from error
             self.pc = self.register("pc") & ~1
-            stop, header[counting.STOP] = int(header[counting.STOP]), counting.RUNNING
+            stop, header[layout.STOP] = int(header[layout.STOP]), layout.RUNNING
             if self._record is not None:
                 self._record(self._tables.events())
                 self._tables.drop_events()
-            if stop == counting.DRAIN:
+            if stop == layout.DRAIN:
                 continue
-            if stop == counting.OVER_BUDGET:
+            if stop == layout.OVER_BUDGET:
                 return Ending.BUDGET
-            if stop == counting.FULL:
+            if stop == layout.FULL:
                 raise EngineError("the program has more distinct paths than the counters hold", hint="measure fewer regions at once")
-            if stop == counting.IDLE or self._waits(self.pc - 2):
+            if stop == layout.IDLE or self._waits(self.pc - 2):
                 return Ending.IDLE
             if self._interrupt:
                 raise self._explained_interrupt()
@@ -388,7 +393,7 @@ class Machine:
 
     def take(self) -> Run:
         """Everything counted since the last `take` or `forget`; counting goes on from zero."""
-        run = self._tables.take(self._regions, self._depth)
+        run = self._tables.take(self._regions, self._depth, self._followed)
         times = np.bincount(run.keys[run.key, -1], run.executions, len(run.block_address)) if len(run.key) else np.zeros(1)
         ends = run.block_address.astype(np.int64) + run.block_size
         found = self._probes
@@ -417,8 +422,9 @@ class _Tables:
     """The arrays behind the native hook."""
 
     def __init__(self) -> None:
-        c = counting
+        c = layout
         self.header = np.zeros(c.HEADER, np.int64)
+        self._suspended: dict[int, tuple[NDArray[np.int64], int, int]] = {}
         self._arrays: dict[int, NDArray[Any]] = {
             c.P_STATE: np.zeros(c.MAX_STATES * c.ROW, np.int64),
             c.P_TRANSITION: np.zeros(c.MAX_TRANSITIONS * c.ROW, np.int64),
@@ -437,6 +443,7 @@ class _Tables:
         }
         for word, array in self._arrays.items():
             self.header[word] = array.ctypes.data
+        self.set_markers((), (), 0, 0)
         # state 0 is "nothing ran yet", transition 0 stands for none, phase 0 is the root
         self.header[c.STATES] = self.header[c.TRANSITIONS] = self.header[c.PHASES] = 1
         self._arrays[c.P_STATE][c.S_BLOCK] = c.MAX_BLOCKS - 1
@@ -444,40 +451,73 @@ class _Tables:
         self._arrays[c.P_PHASE][c.H_MARKER] = -1
         self._arrays[c.P_PHASE][c.H_LOWEST_SP] = 1 << 40
 
-    def set_markers(self, rows: Sequence[tuple[int, int, int, int]], sites: Sequence[int], layers: int) -> None:
-        c = counting
-        markers = np.zeros(max(len(rows), 1) * c.ROW, np.int64)
+    def set_markers(self, rows: Sequence[tuple[int, int, int, int, int]], sites: Sequence[int], layers: int, calls_apart: int) -> None:
+        """``rows``: (address, id, end or 0, restarts layers, calls apart) of each marker; stretches first, then functions by address."""
+        c = layout
+        table = np.zeros(max(len(rows), 1) * c.ROW, np.int64)
+        slots = 1 << (2 * len(rows) + 2).bit_length()
+        hashed = np.zeros(2 * slots, np.int64)
+        stretches = sum(1 for row in rows if row[2])
         for k, row in enumerate(rows):
-            markers[k * c.ROW : k * c.ROW + 4] = row
+            table[k * c.ROW : k * c.ROW + 5] = row
+            if k >= stretches:
+                at = layout.find(hashed, slots, row[0])
+                if not hashed[2 * at]:
+                    hashed[2 * at], hashed[2 * at + 1] = row[0] + 1, k
         site_array = np.array(list(sites) or [0], np.int64)
-        self._arrays[c.P_MARKER], self._arrays[c.P_SITE] = markers, site_array
-        self.header[c.P_MARKER], self.header[c.P_SITE] = markers.ctypes.data, site_array.ctypes.data
-        self.header[c.MARKERS], self.header[c.SITES], self.header[c.LAYERS] = len(rows), len(sites), layers
+        for word, array in ((c.P_MARKER, table), (c.P_MARKER_HASH, hashed), (c.P_SITE, site_array)):
+            self._arrays[word] = array
+            self.header[word] = array.ctypes.data
+        self.header[c.MARKERS], self.header[c.STRETCHES], self.header[c.MARKER_SLOTS] = len(rows), stretches, slots
+        self.header[c.SITES], self.header[c.LAYERS], self.header[c.CALL_LIMIT] = len(sites), layers, calls_apart
 
     def make_room_for_events(self, count: int = 1 << 21) -> None:
         """Set up the buffer of recorded events; ``count`` of them are handed on at a time."""
-        events = np.zeros(count + counting.EVENTS_OF_A_BLOCK, np.uint64)
-        self._arrays[counting.P_EVENT] = events
-        self.header[counting.P_EVENT], self.header[counting.EVENT_LIMIT] = events.ctypes.data, count
+        events = np.zeros(count + layout.EVENTS_OF_A_BLOCK, np.uint64)
+        self._arrays[layout.P_EVENT] = events
+        self.header[layout.P_EVENT], self.header[layout.EVENT_LIMIT] = events.ctypes.data, count
 
     def events(self) -> NDArray[np.uint64]:
         """The events recorded since the last `drop_events`; a view that the next run overwrites."""
-        return self._arrays[counting.P_EVENT][: int(self.header[counting.EVENTS])]
+        return self._arrays[layout.P_EVENT][: int(self.header[layout.EVENTS])]
 
     def drop_events(self) -> None:
         """Start the buffer anew."""
-        self.header[counting.EVENTS] = 0
+        self.header[layout.EVENTS] = 0
 
     def clear(self) -> None:
-        c = counting
+        c = layout
         table = self._arrays[c.P_TRANSITION].reshape(-1, c.ROW)
         used = int(self.header[c.TRANSITIONS])
         table[:used, c.T_COUNT] = table[:used, c.T_MISSES] = table[:used, c.T_MISSES_HISTORY] = 0
         phases = self._arrays[c.P_PHASE].reshape(-1, c.ROW)[: int(self.header[c.PHASES])]
         phases[:, c.H_LOWEST_SP], phases[:, c.H_ENTRIES] = 1 << 40, 0
 
-    def take(self, regions: tuple[MeasuredRegion, ...], depth: int) -> Run:
-        c = counting
+    def suspend(self, place: int, sp: int) -> None:
+        """An exception is taken: what it interrupted can go on when it returns to ``place``, the address of the stacked frame.
+
+        The handler counts in the phase of what it interrupted; ``sp`` is its stack pointer.
+        """
+        c, header = layout, self.header
+        frames = self._arrays[c.P_FRAME].reshape(-1, c.ROW)[: int(header[c.FRAMES])]
+        self._suspended[place] = (frames.copy(), int(header[c.FLOOR]), int(header[c.TOP_SP]))
+        header[c.FLOOR], header[c.TOP_SP], header[c.WATCH] = header[c.FRAMES], sp, -1
+        header[c.CURRENT] = counting.start_in(header, self._phase())
+
+    def resume(self, place: int, sp: int) -> None:
+        """An exception returns to the frame at ``place``: what was interrupted there goes on, or a task that never ran starts."""
+        c, header = layout, self.header
+        frames, floor, top = self._suspended.pop(place, (np.zeros((0, c.ROW), np.int64), 0, sp))
+        self._arrays[c.P_FRAME].reshape(-1, c.ROW)[: len(frames)] = frames
+        header[c.FRAMES], header[c.FLOOR], header[c.TOP_SP] = len(frames), floor, top
+        header[c.CURRENT] = counting.start_in(header, markers.rebuild(header))
+
+    def _phase(self) -> int:
+        """The phase that is current."""
+        return int(self._arrays[layout.P_STATE][int(self.header[layout.CURRENT]) * layout.ROW + layout.S_PHASE])
+
+    def take(self, regions: tuple[MeasuredRegion, ...], depth: int, functions: tuple[int, ...]) -> Run:
+        c = layout
         used = int(self.header[c.TRANSITIONS])
         table = self._arrays[c.P_TRANSITION].reshape(-1, c.ROW)[:used]
         rows = table[table[:, c.T_COUNT] > 0]
@@ -489,7 +529,7 @@ class _Tables:
         keys, key = np.unique(full, axis=0, return_inverse=True)
         blocks = self._arrays[c.P_BLOCK].reshape(-1, c.ROW)[: int(self.header[c.BLOCKS])]
         phases = self._arrays[c.P_PHASE].reshape(-1, c.ROW)[: int(self.header[c.PHASES])]
-        result = Run(
+        return Run(
             block_address=blocks[:, c.B_ADDRESS].astype(np.uint32),
             block_size=blocks[:, c.B_SIZE].astype(np.uint32),
             keys=keys.astype(np.int32),
@@ -503,5 +543,5 @@ class _Tables:
             calls=tuple(
                 int(phases[phases[:, c.H_MARKER] == number, c.H_ENTRIES].sum()) for number in range(len(regions))
             ),
+            functions=functions,
         )
-        return result
