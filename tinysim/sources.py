@@ -25,7 +25,7 @@ from typing import Any
 from tinysim.data import cache_folder, firmware_folder
 from tinysim.errors import ToolchainError
 
-__all__ = ["Client", "Package", "fetch", "load_packages"]
+__all__ = ["Client", "Package", "cargo_environment", "fetch", "load_packages"]
 
 _SPARSE_DEFAULT = (1, 70)  # the first cargo whose default registry protocol is sparse
 _SPARSE_STABLE = (1, 68)  # the first cargo that speaks it without an unstable option
