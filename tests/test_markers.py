@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from programs import PART, build, function
+from arm_programs import PART, build, function
 
 from tinysim.engine.run import CALL_MARKER, FUNCTION_MARKER, MeasuredRegion, Run
 from tinysim.engine.unicorn_machine import Ending, Machine
