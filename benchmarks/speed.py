@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tinysim.bench import BuildOptions, build_fitting, set_up
+from tinysim.sizing import BuildOptions, build_fitting, set_up
 from tinysim.core import Pipeline, load_core
 from tinysim.engine.run import MeasuredRegion
 from tinysim.engine.unicorn_machine import Machine

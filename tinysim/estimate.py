@@ -1,24 +1,24 @@
-"""From what ran to what it costs: prices every key once and sums by region, cause, function and layer."""
+"""From what ran to what it costs: sums by region, cause, function and layer, whether keys were priced or a stream."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinysim.core import Core
-from tinysim.counts import Counts
 from tinysim.engine.run import Run
 from tinysim.image import Image
 from tinysim.model import Model
 from tinysim.result import FunctionCost, LayerCost, RegionCost
 from tinysim.timing import Prices, price
+from tinysim.timing.causes import Cause
+from tinysim.timing.stream import StreamCosts
 
-__all__ = ["MISPREDICTION", "Estimate", "whole"]
-
-MISPREDICTION = "branch misprediction"
+__all__ = ["Costs", "Estimate", "whole"]
 
 
 def whole(parts: Mapping[str, float]) -> dict[str, int]:
@@ -31,86 +31,137 @@ def whole(parts: Mapping[str, float]) -> dict[str, int]:
     return floors
 
 
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Cycles of a Run by phase. ``by_cause``: shape (phases, causes); ``by_block``: shape (phases, blocks); both sum to the same.
+
+    ``history_cycles``: shape (phases,), what a branch predictor with history would add to (or, negative, take from) each phase.
+    """
+
+    causes: tuple[str, ...]
+    by_cause: NDArray[np.float64]
+    by_block: NDArray[np.float64]
+    history_cycles: NDArray[np.float64]
+
+    @classmethod
+    def of_keys(cls, run: Run, prices: Prices) -> Costs:
+        """From the price of each key and how often it ran in each phase."""
+        phases, blocks = len(run.phases), len(run.block_address)
+        causes = tuple(dict.fromkeys([*prices.causes, Cause.MISPREDICTION.value]))
+        executions = run.executions.astype(np.float64)
+        missed = run.mispredictions * prices.misprediction_cycles[run.key]
+        history = run.mispredictions_history * prices.misprediction_cycles[run.key]
+        by_cause = np.zeros((phases, len(causes)))
+        for number in range(len(prices.causes)):
+            by_cause[:, number] = np.bincount(run.phase, executions * prices.by_cause[run.key, number], phases)
+        by_cause[:, causes.index(Cause.MISPREDICTION.value)] += np.bincount(run.phase, missed, phases)
+        cycles = executions * prices.cycles[run.key] + missed
+        place = run.phase * blocks + run.keys[run.key, -1]
+        by_block = np.bincount(place, cycles, phases * blocks).reshape(phases, blocks)
+        return cls(causes, by_cause, by_block, np.bincount(run.phase, history - missed, phases))
+
+    @classmethod
+    def of_stream(cls, run: Run, costs: StreamCosts) -> Costs:
+        """From the price of a recorded stream."""
+        def fitted(values: NDArray[np.int64], *shape: int) -> NDArray[np.float64]:
+            result = np.zeros(shape)
+            result[tuple(slice(n) for n in values.shape)] = values
+            return result
+
+        phases = len(run.phases)
+        return cls(
+            costs.causes, fitted(costs.by_cause, phases, len(costs.causes)), fitted(costs.by_block, phases, len(run.block_address)),
+            fitted(costs.history_cycles, phases),
+        )
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A Run with its prices: what every region, function and layer costs on a core, at any clock."""
+    """A Run with its costs: what every region, function and layer takes on a core, at any clock.
+
+    ``block_instructions``: shape (blocks,).
+    """
 
     run: Run
-    prices: Prices
+    costs: Costs
+    block_instructions: NDArray[np.int64]
     image: Image
 
     @classmethod
-    def of(cls, run: Run, image: Image, core: Core, read_code: object = None) -> Estimate:
-        """Price a run. Raises UnpricedError for an instruction the core's data has no price for."""
-        reader = read_code if callable(read_code) else image.read
-        return cls(run, price(run.counts(), reader, core), image)
+    def of(cls, run: Run, image: Image, core: Core, read_code: Callable[[int, int], bytes] | None = None) -> Estimate:
+        """Price a run on ideal memory, key by key. Raises UnpricedError for an instruction the core's data has no price for."""
+        prices = price(run.counts(), read_code or image.read, core)
+        instructions = np.zeros(len(run.block_address), np.int64)
+        instructions[run.keys[:, -1]] = prices.instructions
+        return cls(run, Costs.of_keys(run, prices), instructions, image)
 
-    def _cycles(self, counts: Counts, *, history: bool = False) -> NDArray[np.float64]:
-        """Cycles by phase and key, shape (phases, keys), mispredictions included."""
-        table = counts.executions.astype(np.float64) * self.prices.cycles
-        misses = counts.mispredictions_history if history else counts.mispredictions
-        return table + misses.astype(np.float64) * self.prices.misprediction_cycles
+    @classmethod
+    def of_stream(cls, run: Run, image: Image, costs: StreamCosts) -> Estimate:
+        """A run whose stream was priced while it ran."""
+        instructions = np.zeros(len(run.block_address), np.int64)
+        instructions[: len(costs.block_instructions)] = costs.block_instructions
+        return cls(run, Costs.of_stream(run, costs), instructions, image)
+
+    @cached_property
+    def block_executions(self) -> NDArray[np.float64]:
+        """How often each block ran in each phase, shape (phases, blocks)."""
+        phases, blocks = len(self.run.phases), len(self.run.block_address)
+        place = self.run.phase * blocks + self.run.keys[self.run.key, -1]
+        return np.bincount(place, self.run.executions.astype(np.float64), phases * blocks).reshape(phases, blocks)
+
+    def _phases(self, number: int | None) -> list[int]:
+        return self.run.phases_of(number)
 
     def region(self, number: int | None, clock_hz: int, *, name: str = "program", stack_top: int | None = None) -> RegionCost:
         """The cost of a region (None: the whole run) at a clock."""
-        counts = self.run.counts(number)
-        executions = counts.executions_of_keys().astype(np.float64)
-        misses = counts.mispredictions.sum(axis=0).astype(np.float64)
-        by_cause = executions @ self.prices.by_cause
-        causes = {cause: float(cycles) for cause, cycles in zip(self.prices.causes, by_cause, strict=True) if cycles}
-        lost = float(misses @ self.prices.misprediction_cycles)
-        if lost:
-            causes[MISPREDICTION] = causes.get(MISPREDICTION, 0.0) + lost
-        breakdown = whole(causes)
+        phases = self._phases(number)
+        by_cause = self.costs.by_cause[phases].sum(axis=0)
+        breakdown = whole({cause: float(n) for cause, n in zip(self.costs.causes, by_cause, strict=True) if n})
         cycles = sum(breakdown.values())
-        other = round(float(self._cycles(counts, history=True).sum()))
+        other = cycles + round(float(self.costs.history_cycles[phases].sum()))
         lowest = self.run.lowest_sp(number)
+        instructions = self.block_executions[phases].sum(axis=0) * self.block_instructions
         return RegionCost(
             name=name,
             calls=self.run.calls[number] if number is not None else 1,
-            instructions=int(executions @ self.prices.instructions),
+            instructions=int(instructions.sum()),
             cycles=cycles,
             latency_s=cycles / clock_hz,
             breakdown=dict(sorted(breakdown.items(), key=lambda item: -item[1])),
-            functions=self._functions(counts),
+            functions=self._functions(self.costs.by_block[phases].sum(axis=0), instructions),
             cycles_low=min(cycles, other),
             cycles_high=max(cycles, other),
             stack_peak_bytes=stack_top - lowest if stack_top is not None and lowest is not None else None,
         )
 
-    def _functions(self, counts: Counts) -> tuple[FunctionCost, ...]:
-        cycles = self._cycles(counts).sum(axis=0)
-        instructions = counts.executions_of_keys().astype(np.float64) * self.prices.instructions
-        blocks = counts.keys[:, -1]
-        by_block_cycles = np.bincount(blocks, cycles, len(counts.block_address))
-        by_block_instructions = np.bincount(blocks, instructions, len(counts.block_address))
+    def _functions(self, cycles: NDArray[np.float64], instructions: NDArray[np.float64]) -> tuple[FunctionCost, ...]:
         totals: dict[str, list[float]] = {}
-        for block in np.flatnonzero(by_block_instructions):
-            function = self.image.function_at(int(counts.block_address[block]))
-            name = function.shown if function else f"{int(counts.block_address[block]):#010x}"
+        for block in np.flatnonzero(instructions):
+            function = self.image.function_at(int(self.run.block_address[block]))
+            name = function.shown if function else f"{int(self.run.block_address[block]):#010x}"
             total = totals.setdefault(name, [0.0, 0.0])
-            total[0] += by_block_instructions[block]
-            total[1] += by_block_cycles[block]
+            total[0] += instructions[block]
+            total[1] += cycles[block]
         ranked = sorted(totals.items(), key=lambda item: -item[1][1])
         return tuple(FunctionCost(name, round(values[0]), round(values[1])) for name, values in ranked)
 
-    def layers(self, number: int, model: Model, times: int = 1) -> tuple[LayerCost, ...]:
-        """The cost of each operator of the plan inside a region that ran ``times`` times, for one time."""
-        counts = self.run.counts(number, layers=len(model.operators))
-        cycles = self._cycles(counts).sum(axis=1)
-        instructions = counts.executions.astype(np.float64) @ self.prices.instructions.astype(np.float64)
+    def layers(self, number: int, model: Model) -> tuple[LayerCost, ...]:
+        """The cost of each operator of the plan inside a region."""
+        layer_of = {p: self.run.layer_of(p) for p in self._phases(number)}
+        instructions = self.block_executions @ self.block_instructions
         costs = []
         for operator in model.operators:
-            mine = round(float(cycles[operator.index + 1]) / times)
+            phases = [p for p, layer in layer_of.items() if layer == operator.index]
+            cycles = round(float(self.costs.by_cause[phases].sum()))
             costs.append(
                 LayerCost(
                     index=operator.index,
                     name=operator.label,
                     op=operator.name,
-                    instructions=round(float(instructions[operator.index + 1]) / times),
-                    cycles=mine,
+                    instructions=round(float(instructions[phases].sum())),
+                    cycles=cycles,
                     macs=operator.macs,
-                    cycles_per_mac=round(mine / operator.macs, 3) if operator.macs else None,
+                    cycles_per_mac=round(cycles / operator.macs, 3) if operator.macs else None,
                     inputs=tuple(t.shape for t in operator.inputs if t is not None),
                     outputs=tuple(t.shape for t in operator.outputs),
                 )
@@ -119,10 +170,6 @@ class Estimate:
 
     def blocks(self, number: int | None) -> Sequence[tuple[int, int, float]]:
         """(address, executions, cycles) of every block of a region, dearest first."""
-        counts = self.run.counts(number)
-        cycles = self._cycles(counts).sum(axis=0)
-        executions = counts.executions_of_keys()
-        blocks = counts.keys[:, -1]
-        size = len(counts.block_address)
-        total, times = np.bincount(blocks, cycles, size), np.bincount(blocks, executions, size)
-        return [(int(counts.block_address[b]), int(times[b]), float(total[b])) for b in np.argsort(-total) if times[b]]
+        phases = self._phases(number)
+        times, cycles = self.block_executions[phases].sum(axis=0), self.costs.by_block[phases].sum(axis=0)
+        return [(int(self.run.block_address[b]), int(times[b]), float(cycles[b])) for b in np.argsort(-cycles) if times[b]]

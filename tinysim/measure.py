@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinysim.bench import Progress, core_warnings
 from tinysim.core import Core, Pipeline, load_core
 from tinysim.engine.run import MeasuredRegion
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Ending, Machine
@@ -15,8 +14,10 @@ from tinysim.estimate import Estimate
 from tinysim.footprint import footprint
 from tinysim.image import Image, load_image
 from tinysim.layers import find_interpreter_loop
+from tinysim.memory.pricers import MemoryOptions, MemoryPricers
 from tinysim.part import Part, load_part
 from tinysim.result import ErrorBound, FirmwareInfo, RegionCost, Result
+from tinysim.sizing import Progress
 from tinysim.units import parse_hz
 
 __all__ = ["Measured", "find_regions", "measure", "run"]
@@ -36,6 +37,7 @@ class Measured:
     stack_top: int
     lowest_sp: int
     warnings: tuple[str, ...]
+    wait_states: int | None
 
 
 def find_regions(image: Image, functions: Sequence[str], between: Sequence[str]) -> tuple[MeasuredRegion, ...]:
@@ -53,15 +55,17 @@ def find_regions(image: Image, functions: Sequence[str], between: Sequence[str])
 
 
 def execute(
-    image: Image, part: Part, core: Core, regions: Sequence[MeasuredRegion], *, until: str | None, max_instructions: int
+    image: Image, part: Part, core: Core, regions: Sequence[MeasuredRegion], pricers: MemoryPricers, clock_hz: int, *, until: str | None,
+    max_instructions: int,
 ) -> Measured:
     """Run a program from reset and price it."""
     loop = find_interpreter_loop(image)
     machine = Machine(
         image, part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE, regions=regions,
         layers_in=loop.entry if loop else None, layer_sites=loop.sites if loop else (), layer_count=1 << 16 if loop else 0,
-        budget=max_instructions,
+        budget=max_instructions, record=pricers.feed if pricers else None,
     )
+    pricers.start(machine)
     bottom = max((s.address + s.bytes for s in image.sections if s.address < machine.initial_sp and s.writable), default=0)
     region = part.region_at(machine.initial_sp - 4)
     limit = max(bottom, region.base) if region else bottom
@@ -86,7 +90,11 @@ def execute(
                 f"{wanted.name} was never entered; the program ended at {image.where(machine.pc)}", hint="check that the program calls it"
             )
     lowest = min(machine.lowest_touched(), run.lowest_sp() or machine.initial_sp)
-    return Measured(Estimate.of(run, image, core, machine.read), image, part, core, machine.initial_sp, lowest, warnings)
+    if pricers:
+        estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)])
+    else:
+        estimate = Estimate.of(run, image, core, machine.read)
+    return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz))
 
 
 def run(
@@ -97,6 +105,7 @@ def run(
     between: Sequence[str] = (),
     until: str | None = None,
     clock: str | int | None = None,
+    memory: MemoryOptions | None = None,
     max_instructions: int = DEFAULT_BUDGET,
     progress: Progress | None = None,
 ) -> Result:
@@ -107,7 +116,8 @@ def run(
     UnpricedError (could not measure).
     """
     return measure(
-        firmware, part, functions=functions, between=between, until=until, clock=clock, max_instructions=max_instructions, progress=progress
+        firmware, part, functions=functions, between=between, until=until, clock=clock, memory=memory, max_instructions=max_instructions,
+        progress=progress,
     )[0]
 
 
@@ -119,6 +129,7 @@ def measure(
     between: Sequence[str] = (),
     until: str | None = None,
     clock: str | int | None = None,
+    memory: MemoryOptions | None = None,
     max_instructions: int = DEFAULT_BUDGET,
     progress: Progress | None = None,
 ) -> tuple[Result, Measured]:
@@ -130,7 +141,8 @@ def measure(
     regions = find_regions(image, functions, between)
     if progress:
         progress(f"running {image.path.name} on {target.title}", 0, 0)
-    measured = execute(image, target, core, regions, until=until, max_instructions=max_instructions)
+    pricers = MemoryPricers.of_startup(target, core, [clock_hz], memory or MemoryOptions())
+    measured = execute(image, target, core, regions, pricers, clock_hz, until=until, max_instructions=max_instructions)
     return _result(measured, regions, clock_hz), measured
 
 
@@ -156,5 +168,6 @@ def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int
         cycles_high=None if main.cycles_high is None else round(main.cycles_high / calls),
         memory=footprint(image, part, stack_peak_bytes=top - measured.lowest_sp),
         error=ErrorBound(measured.core.error_bound_percent, measured.core.error_basis),
-        warnings=(*core_warnings(ideal_memory=True), *measured.warnings),
+        wait_states=measured.wait_states,
+        warnings=measured.warnings,
     )

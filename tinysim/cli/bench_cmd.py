@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tinysim.cli.common import clocks_of, console, names_of, progress_bar, write_json, write_text
+from tinysim.cli.common import clocks_of, console, memory_options, names_of, progress_bar, write_json, write_text
 from tinysim.runtime import Kernels
 from tinysim.toolchain import FloatAbi, Opt
 
@@ -29,6 +29,12 @@ def register(app: typer.Typer) -> None:
         cc: Annotated[str | None, typer.Option(help="An arm GCC, or its prefix such as /opt/arm/bin/arm-none-eabi-.")] = None,
         inputs: Annotated[list[Path] | None, typer.Option("--input", help="Inputs: .npy, .npz or raw files, one for each.")] = None,
         seed: Annotated[int, typer.Option(help="Seed of the random inputs used without --input.")] = 0,
+        repeat: Annotated[int, typer.Option(help="Inferences to run; the last counts, the first (cold caches) is shown beside it.")] = 1,
+        ideal_memory: Annotated[bool, typer.Option("--ideal-memory", help="Leave flash wait states and caches out.")] = False,
+        caches: Annotated[str | None, typer.Option(help="on or off, instead of what start-up code sets.")] = None,
+        prefetch: Annotated[str | None, typer.Option(help="on or off, instead of what start-up code sets.")] = None,
+        weights: Annotated[str | None, typer.Option(help="Where weights go: flash, ram, itcm, dtcm, sram or axi.")] = None,
+        data: Annotated[str | None, typer.Option(help="Where arena, data and stack go: dtcm, sram or axi.")] = None,
         layers: Annotated[bool, typer.Option("--layers", help="Show the layers of each model.")] = False,
         breakdown: Annotated[bool, typer.Option("--breakdown", help="Show cycles by cause and function.")] = False,
         json: Annotated[str | None, typer.Option(help="Write the results as JSON to a file, or - for standard output.", metavar="FILE|-")] = None,
@@ -46,7 +52,9 @@ def register(app: typer.Typer) -> None:
         options = BuildOptions(kernels, opt, float_abi, cc)
         with progress_bar() as progress:
             results = measure(
-                models, names_of(part), clock=clocks_of(clock or []), options=options, inputs=inputs or (), seed=seed, progress=progress
+                models, names_of(part), clock=clocks_of(clock or []), options=options,
+                memory=memory_options(ideal_memory, caches, prefetch, weights, data), repeat=repeat, inputs=inputs or (), seed=seed,
+                progress=progress,
             )
         if json:
             write_json([result.to_dict() for result in results], json)

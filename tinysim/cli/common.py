@@ -16,9 +16,10 @@ from tinysim.errors import InputError, TinysimError
 from tinysim.units import parse_hz
 
 if TYPE_CHECKING:
-    from tinysim.bench import Progress as ProgressCallback
+    from tinysim.memory.pricers import MemoryOptions
+    from tinysim.sizing import Progress as ProgressCallback
 
-__all__ = ["clocks_of", "console", "names_of", "progress_bar", "report", "write_json", "write_text"]
+__all__ = ["clocks_of", "console", "memory_options", "names_of", "progress_bar", "report", "write_json", "write_text"]
 
 
 def console(*, error: bool = False) -> Console:
@@ -60,6 +61,25 @@ def names_of(values: Sequence[str]) -> list[str]:
 def clocks_of(values: Sequence[str]) -> list[int]:
     """Clocks in hertz from text such as ``20MHz,80MHz``."""
     return [parse_hz(value) for value in names_of(values)]
+
+
+def _switch(name: str, value: str | None) -> bool | None:
+    if value not in (None, "on", "off"):
+        raise InputError(f"--{name} {value} is neither on nor off", hint=f"write --{name} on or --{name} off")
+    return None if value is None else value == "on"
+
+
+def memory_options(
+    ideal: bool, caches: str | None, prefetch: str | None, weights: str | None = None, data: str | None = None
+) -> MemoryOptions:
+    """What a user wants of memory, from the options' texts. Raises InputError."""
+    from tinysim.memory.pricers import MemoryOptions, Place
+
+    try:
+        places = [None if value is None else Place(value) for value in (weights, data)]
+    except ValueError as error:
+        raise InputError(str(error), hint=f"choose one of {', '.join(Place)}") from error
+    return MemoryOptions(ideal, _switch("caches", caches), _switch("prefetch", prefetch), *places)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tinysim.cli.common import console, names_of, progress_bar, write_json
+from tinysim.cli.common import console, memory_options, names_of, progress_bar, write_json
 
 __all__ = ["register"]
 
@@ -26,6 +26,8 @@ def register(app: typer.Typer) -> None:
         max_instructions: Annotated[int, typer.Option(help="Give up after so much code (counted in halfwords).")] = 1_000_000_000,
         engine: Annotated[str, typer.Option(help="unicorn or renode.")] = "unicorn",
         ideal_memory: Annotated[bool, typer.Option("--ideal-memory", help="Leave flash wait states and caches out.")] = False,
+        caches: Annotated[str | None, typer.Option(help="on or off, instead of what the firmware sets.")] = None,
+        prefetch: Annotated[str | None, typer.Option(help="on or off, instead of what the firmware sets.")] = None,
         json: Annotated[str | None, typer.Option(help="Write the result as JSON to a file, or - for standard output.", metavar="FILE|-")] = None,
     ) -> None:
         """Run firmware on a part and say how many cycles its functions take, and why."""
@@ -38,6 +40,7 @@ def register(app: typer.Typer) -> None:
         with progress_bar() as progress:
             result, _ = measure(
                 firmware, part, functions=names_of(function or []), between=names_of(between or []), until=until, clock=clock,
+                memory=memory_options(ideal_memory, caches, prefetch),
                 max_instructions=max_instructions, progress=progress,
             )
         if json:

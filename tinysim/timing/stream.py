@@ -50,7 +50,9 @@ SIZE_BIT, WRITE_BIT = np.uint64(32), np.uint64(40)
 T_PREDICATED = int(Trait.PREDICATED)
 M_STORE = int(Memory.STORE)
 # the driver's own state, kept between pieces
-PHASE, BEGUN, BEFORE, MISSED, MISSED_HISTORY, MISS_CYCLES = range(6)
+PHASE, BEGUN, BEFORE = range(3)
+# columns of the branches by phase
+MISSED, MISSED_HISTORY, MISS_CYCLES = range(3)
 
 
 @native
@@ -111,11 +113,12 @@ def _take(row, table, events, at, end, needed, left):
 
 @native
 def run_single(
-    events, final, table, first, last, block_address, classes, parameters, state, driver, config, memory, by_cause, by_block
+    events, final, table, first, last, block_address, classes, parameters, state, driver, config, memory, by_cause, by_block, branches
 ):  # fmt: skip
     """Runs events through the single-issue pipeline. Returns how many were used: the last block waits for what comes after it.
 
-    ``by_cause``: shape (phases, causes); ``by_block``: shape (phases, blocks); cycles are added to both.
+    ``by_cause``: shape (phases, causes); ``by_block``: shape (phases, blocks); cycles are added to both. ``branches``: shape
+    (phases, 3), for cores that predict branches.
     """
     at = _next_block(events, 0)
     for k in range(at):
@@ -167,7 +170,7 @@ def run_single(
 @native
 def run_dual(
     events, final, table, first, last, block_address, classes, latencies, pairs, parameters, state, ready, driver, config, memory, by_cause,
-    by_block,
+    by_block, branches,
 ):  # fmt: skip
     """Runs events through the dual-issue pipeline; as :func:`run_single`."""
     at = _next_block(events, 0)
@@ -190,13 +193,13 @@ def run_dual(
             dual_start(state, ready, block_address[block], parameters)
             driver[BEGUN] = 1
         elif can_mispredict(driver[BEFORE], table):
-            driver[MISSED] += np.int64((events[at] >> np.uint64(40)) & np.uint64(1))
-            driver[MISSED_HISTORY] += np.int64((events[at] >> np.uint64(41)) & np.uint64(1))
+            branches[phase, MISSED] += np.int64((events[at] >> np.uint64(40)) & np.uint64(1))
+            branches[phase, MISSED_HISTORY] += np.int64((events[at] >> np.uint64(41)) & np.uint64(1))
             if (events[at] >> np.uint64(40)) & np.uint64(1):
                 begin = dual_clock(state)
                 mispredict(driver[BEFORE], table, parameters, state, ready, block_address[block])
                 lost[MISPREDICTION] += dual_clock(state) - begin
-                driver[MISS_CYCLES] += dual_clock(state) - begin
+                branches[phase, MISS_CYCLES] += dual_clock(state) - begin
         access = at + 1
         needed = np.int64(-1)
         left = np.int64(0)
@@ -227,13 +230,27 @@ def run_dual(
 class StreamCosts:
     """What a stream cost. ``by_cause``: cycles, shape (phases, causes); ``by_block``: cycles, shape (phases, blocks).
 
-    ``history_cycles``: how many cycles more the mispredictions of a predictor with history would cost (less, when negative).
+    ``history_cycles``: shape (phases,), how many cycles more the mispredictions of a predictor with history would cost (less, when
+    negative). ``block_instructions``: shape (blocks,).
     """
 
     causes: tuple[str, ...]
     by_cause: NDArray[np.int64]
     by_block: NDArray[np.int64]
-    history_cycles: float
+    history_cycles: NDArray[np.float64]
+    block_instructions: NDArray[np.int64]
+
+    def since(self, earlier: StreamCosts) -> StreamCosts:
+        """What was added since ``earlier``, whose phases and blocks are the first of these."""
+        def difference(now: NDArray[Any], then: NDArray[Any]) -> NDArray[Any]:
+            result = now.copy()
+            result[tuple(slice(n) for n in then.shape)] -= then
+            return result
+
+        return StreamCosts(
+            self.causes, difference(self.by_cause, earlier.by_cause), difference(self.by_block, earlier.by_block),
+            difference(self.history_cycles, earlier.history_cycles), self.block_instructions,
+        )
 
 
 class StreamPricer:
@@ -254,11 +271,12 @@ class StreamPricer:
         self._tables: tuple[Any, ...] = compile_dual(core) if self._dual else compile_single(core)
         self._state = np.zeros(DUAL_STATE if self._dual else SINGLE_STATE, np.int64)
         self._ready = np.zeros(READY_SHAPE, np.int64)
-        self._driver = np.zeros(8, np.int64)
+        self._driver = np.zeros(3, np.int64)
         self._blocks = 0
         self._program: tuple[Any, ...] = ()
         self._by_cause = np.zeros((1, N_CAUSES), np.int64)
         self._by_block = np.zeros((1, 1), np.int64)
+        self._branches = np.zeros((1, 3), np.int64)
         self._tail = np.zeros(0, np.uint64)
 
     def feed(self, events: NDArray[np.uint64], *, final: bool = False) -> None:
@@ -267,19 +285,27 @@ class StreamPricer:
             events = np.concatenate([self._tail, events])
         self._make_room(events)
         common = (*self._program, *self._tables, self._state)
-        rest = (self._driver, self._config, self._memory, self._by_cause, self._by_block)
+        rest = (self._driver, self._config, self._memory, self._by_cause, self._by_block, self._branches)
         if self._dual:
             used = run_dual(events, final, *common, self._ready, *rest)
         else:
             used = run_single(events, final, *common, *rest)
         self._tail = events[used:].copy()
 
+    def so_far(self) -> StreamCosts:
+        """What the stream cost up to the block that waits for what comes after it."""
+        missed = self._branches[:, MISSED].astype(np.float64)
+        each = np.divide(self._branches[:, MISS_CYCLES], missed, out=np.zeros(len(missed)), where=missed > 0)
+        each[missed == 0] = self._branches[:, MISS_CYCLES].sum() / max(float(missed.sum()), 1.0)
+        _, first, last, _ = self._program
+        return StreamCosts(
+            CAUSES, self._by_cause.copy(), self._by_block.copy(), (self._branches[:, MISSED_HISTORY] - missed) * each, last - first
+        )
+
     def finish(self) -> StreamCosts:
         """Price what is left; what all of it cost."""
         self.feed(np.zeros(0, np.uint64), final=True)
-        missed = int(self._driver[MISSED])
-        each = int(self._driver[MISS_CYCLES]) / missed if missed else 0.0
-        return StreamCosts(CAUSES, self._by_cause, self._by_block, (int(self._driver[MISSED_HISTORY]) - missed) * each)
+        return self.so_far()
 
     def _make_room(self, events: NDArray[np.uint64]) -> None:
         """Decode blocks that appear for the first time, and grow the tables for them and for new phases."""
@@ -298,6 +324,8 @@ class StreamPricer:
         rows = max(phases, len(self._by_cause))
         if rows > len(self._by_cause) or self._blocks > self._by_block.shape[1]:
             by_cause, by_block = np.zeros((rows, N_CAUSES), np.int64), np.zeros((rows, self._blocks), np.int64)
+            branches = np.zeros((rows, 3), np.int64)
+            branches[: len(self._branches)] = self._branches
             by_cause[: len(self._by_cause)] = self._by_cause
             by_block[: len(self._by_block), : self._by_block.shape[1]] = self._by_block
-            self._by_cause, self._by_block = by_cause, by_block
+            self._by_cause, self._by_block, self._branches = by_cause, by_block, branches
