@@ -119,7 +119,7 @@ def dumped(stand_in: Callable[..., Renode], target: Image, board: Part, tmp_path
     with RenodeSession(stand_in("live")) as session:
         machine = RenodeMachine(target, board, depth=1, regions=regions_of(target), session=session)
         machine.write(target.symbol("mode").address, bytes(4))
-        machine.write(target.symbol("rounds").address, (2).to_bytes(4, "little"))
+        machine.write(target.symbol("rounds").address, (9).to_bytes(4, "little"))
         machine.run_to(target.symbol("finished").address)
         session.count("cpu", "dump", f'"{tmp_path}/counts.json"')
     return tmp_path / "counts.json"
@@ -132,8 +132,8 @@ def test_pricing_a_file(dumped: Path, target: Image, board: Part, stand_in: Call
     estimate = Estimate.of(run, target, load_core("cortex-m4"))
     assert [region.name for region in priced.regions] == ["invoke", "fib", "leaf", "tail", "marks"]
     for number, region in enumerate(priced.regions):
-        nine = estimate.region(number, 50_000_000)               # rounds instead of two
-        assert region.cycles / region.calls == pytest.approx(nine.cycles / nine.calls, rel=0.02)
+        expected = estimate.region(number, 50_000_000)
+        assert (region.cycles, region.instructions, region.calls) == (expected.cycles, expected.instructions, expected.calls)
         assert region.latency_s == pytest.approx(region.cycles / 50e6)
         assert sum(region.breakdown.values()) == region.cycles
     assert priced.regions[1].functions[0].name == "fib"
@@ -151,7 +151,7 @@ def test_the_command(dumped: Path, board: Part, capsys: pytest.CaptureFixture[st
     assert ended.value.code == 0
     data = json.loads(capsys.readouterr().out)
     assert data["clock_hz"] == 50_000_000
-    assert data["regions"][0]["calls"] == 2
+    assert data["regions"][0]["calls"] == 9
     with pytest.raises(SystemExit) as ended:
         main(["price", str(dumped), "--part", str(board.path)])
     assert "fib" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from tinysim.part import Part
 from tinysim.renode.find import Renode
 from tinysim.renode.machine import RenodeMachine
 from tinysim.renode.session import SLOW_COUNTER, Counter, RenodeSession
+from tinysim.timing import price
 
 MODES = {"work": 0, "read hole": 1, "spin": 2, "sleep": 3}
 REGIONS = ("invoke", "fib", "leaf", "tail")
@@ -95,7 +96,8 @@ def test_layers_get_their_own_instructions(target: Image, board: Part, session: 
     core = load_core("cortex-m4")
     layers = []
     for of in (run, expected):
-        counts, prices = of.counts(0, layers=4), Estimate.of(of, target, core).prices
+        counts = of.counts(0, layers=4)
+        prices = price(counts, target.read, core)
         layers.append([round(float(row @ prices.instructions)) for row in counts.executions])
     assert layers[0] == layers[1]
     outside, first, tail, _, last = layers[0]
