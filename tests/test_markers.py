@@ -225,6 +225,7 @@ def test_deep_recursion_needs_no_more_phases(tmp_path: Path) -> None:
     start = function("start", "    movw r0, #9000\n    bl down\n    bl halt")
     seen, machine = run(build(tmp_path, start + HALT + down, "-g", suffix=".s"), "down", follow=True)
     assert seen.calls == (9000,)
+    assert seen.outermost_calls == (1,)
     assert of_region(seen, machine, 0) == 9000 * 5 - 1
     assert len(seen.phases) < 10
 

@@ -16,10 +16,11 @@ from numba.extending import intrinsic
 (CURRENT, WATCH, DEPTH, BLOCKS, STATES, TRANSITIONS, PHASES, FRAMES, HALFWORDS, BUDGET, STOP, LAYER, LAYERS, HISTORY, RETURNS,
  BRANCHES, P_STATE, P_TRANSITION, P_BLOCK, P_BLOCK_HASH, P_STATE_HASH, P_TRANSITION_HASH, P_PATH, P_PHASE, P_PHASE_HASH, P_FRAME,
  P_MARKER, MARKERS, P_SITE, SITES, P_BRANCH, P_BRANCH_HASH, P_PATTERN, P_RETURN, P_EVENT, EVENTS, EVENT_LIMIT, EVENT_PHASE,
- CONDITIONAL_CODE, STRETCHES, P_MARKER_HASH, MARKER_SLOTS, BASE, FLOOR, TOP_SP, CALLS, CALL_LIMIT, SCRATCH) = range(48)
+ CONDITIONAL_CODE, STRETCHES, P_MARKER_HASH, MARKER_SLOTS, BASE, FLOOR, TOP_SP, CALLS, CALL_LIMIT, ATTENTION,
+ FPU_OFF, SCRATCH) = range(50)
 HEADER = 56          # the words after SCRATCH hold a register or the bytes of an instruction
 # what stopped a run
-RUNNING, OVER_BUDGET, FULL, IDLE, DRAIN = range(5)
+RUNNING, OVER_BUDGET, FULL, IDLE, DRAIN, NO_FPU = range(6)
 # events of a recorded stream, one uint64 each
 EVENT_BLOCK = 1 << 63        # the number of the block that starts
 EVENT_MARK = 1 << 62         # the phase that starts
@@ -34,7 +35,7 @@ T_COUNT, T_NEXT, T_MISSES, T_MISSES_HISTORY, T_BLOCK, T_FROM = range(6)
 # a block's row
 B_ADDRESS, B_SIZE, B_KIND, B_BRANCH, B_SITE, B_CONDITIONAL = range(6)
 # a phase's row
-H_PARENT, H_MARKER, H_LOWEST_SP, H_ENTRIES = range(4)
+H_PARENT, H_MARKER, H_LOWEST_SP, H_ENTRIES, H_OUTERMOST = range(5)
 # a frame's row: the address it returns to, the stack pointer there, the phase before, the marker, the phase inside, the call's own marker
 F_RETURN, F_SP, F_PHASE, F_MARKER, F_INSIDE, F_CALL = range(6)
 # a marker's row: address, id, where a stretch ends (0: a function, until it returns), whether it starts the layers anew, whether each

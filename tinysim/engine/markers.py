@@ -34,6 +34,7 @@ from tinysim.engine.layout import (
     H_ENTRIES,
     H_LOWEST_SP,
     H_MARKER,
+    H_OUTERMOST,
     H_PARENT,
     HASH_PHASES,
     LAYER,
@@ -110,7 +111,7 @@ def phase_below(header: Any, phase: int, marker: int) -> int:
                 return phase
             header[PHASES] = number + 1
             row = words(header[P_PHASE], MAX_PHASES * ROW)[number * ROW:]
-            row[H_PARENT], row[H_MARKER], row[H_LOWEST_SP], row[H_ENTRIES] = phase, marker, 1 << 40, 0
+            row[H_PARENT], row[H_MARKER], row[H_LOWEST_SP] = phase, marker, 1 << 40
         table[2 * at], table[2 * at + 1] = ((phase << 24) | marker) + 1, number
     return table[2 * at + 1]
 
@@ -142,13 +143,15 @@ def _inside(header: Any, phase: int, marker: int, call: int) -> int:
 
 
 @njit(cache=True)
-def _count_entry(header: Any, phase: int, marker: int, call: int) -> None:
+def _count_entry(header: Any, phase: int, marker: int, call: int, outermost: bool) -> None:
     """Count an entry of ``marker`` in its phase (and in that of its call)."""
     rows = words(header[P_PHASE], MAX_PHASES * ROW)
     if call:
         rows[phase * ROW + H_ENTRIES] += 1
         phase = rows[phase * ROW + H_PARENT]
     rows[phase * ROW + H_ENTRIES] += 1
+    if outermost:
+        rows[phase * ROW + H_OUTERMOST] += 1
 
 
 @njit(cache=True)
@@ -211,7 +214,7 @@ def rebuild(header: Any) -> int:
 def open_stretch(header: Any, row: Any) -> int:
     call = _call_marker(header, row[M_EACH])
     header[BASE] = _inside(header, header[BASE], row[M_ID], call)
-    _count_entry(header, header[BASE], row[M_ID], call)
+    _count_entry(header, header[BASE], row[M_ID], call, True)
     return rebuild(header)
 
 
@@ -258,13 +261,15 @@ def enter(uc: Any, header: Any, phase: int, first: int, address: int, called: bo
                 watch(header)
                 for j in range(k, header[FRAMES]):
                     if again:
-                        _count_entry(header, frames[j * ROW + F_INSIDE], frames[j * ROW + F_MARKER], frames[j * ROW + F_CALL])
+                        marker = frames[j * ROW + F_MARKER]
+                        _count_entry(header, frames[j * ROW + F_INSIDE], marker, frames[j * ROW + F_CALL], False)
                 return frames[(header[FRAMES] - 1) * ROW + F_INSIDE]
             k -= 1
     lr = register(uc, header, UC_ARM_REG_LR)
     for k in range(first, last):
         row = markers[k * ROW:]
         call = _call_marker(header, row[M_EACH])
+        outermost = not is_open(header, phase, row[M_ID])
         phase = push(header, phase, row[M_ID], call, lr, sp)
-        _count_entry(header, phase, row[M_ID], call)
+        _count_entry(header, phase, row[M_ID], call, outermost)
     return phase

@@ -49,6 +49,7 @@ class Run:
     ``block_address``, ``block_size``: shape (blocks,), bytes. ``keys``: shape (keys, depth + 1) block numbers as in Counts.
     ``key``, ``phase``, ``executions``, ``mispredictions``, ``mispredictions_history``: shape (rows,); each row says how often a key ran in a phase.
     ``regions``: what was asked for; a phase's marker is an index into it. ``calls``: entries of each region.
+    ``outermost_calls``: those entered while the region was not open already (recursion); empty where the engine does not say.
     ``functions``: addresses of the functions whose calls were followed for a call tree; empty when none were.
     """
 
@@ -68,6 +69,7 @@ class Run:
     sample_start: NDArray[np.int64] | None = None
     sample_address: NDArray[np.uint32] | None = None
     functions: tuple[int, ...] = ()
+    outermost_calls: tuple[int, ...] = ()
 
     def chain(self, phase: int) -> Iterator[int]:
         """The markers open in ``phase``, innermost first."""
@@ -77,7 +79,7 @@ class Run:
 
     def layer_of(self, phase: int) -> int | None:
         """The number of the layer a phase belongs to, or None outside of layers."""
-        return next((m - LAYER_MARKER for m in self._chain(phase) if m >= LAYER_MARKER), None)
+        return next((m - LAYER_MARKER for m in self.chain(phase) if m >= LAYER_MARKER), None)
 
     def phases_of(self, region: int | None) -> list[int]:
         """The phases in which a region is open; all of them for None (the whole run)."""

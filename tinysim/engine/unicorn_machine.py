@@ -410,6 +410,10 @@ class Machine:
         self.forget()
         return run
 
+    def known_blocks(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Addresses and sizes, in bytes, of all blocks seen so far."""
+        return self._tables.known_blocks()
+
     def forget(self) -> None:
         """Drop what was counted so far."""
         self._tables.clear()
@@ -471,6 +475,11 @@ class _Tables:
         self.header[c.MARKERS], self.header[c.STRETCHES], self.header[c.MARKER_SLOTS] = len(rows), stretches, slots
         self.header[c.SITES], self.header[c.LAYERS], self.header[c.CALL_LIMIT] = len(sites), layers, calls_apart
 
+    def known_blocks(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        c = counting
+        blocks = self._arrays[c.P_BLOCK].reshape(-1, c.ROW)[: int(self.header[c.BLOCKS])]
+        return blocks[:, c.B_ADDRESS].astype(np.uint32), blocks[:, c.B_SIZE].astype(np.uint32)
+
     def make_room_for_events(self, count: int = 1 << 21) -> None:
         """Set up the buffer of recorded events; ``count`` of them are handed on at a time."""
         events = np.zeros(count + layout.EVENTS_OF_A_BLOCK, np.uint64)
@@ -491,7 +500,7 @@ class _Tables:
         used = int(self.header[c.TRANSITIONS])
         table[:used, c.T_COUNT] = table[:used, c.T_MISSES] = table[:used, c.T_MISSES_HISTORY] = 0
         phases = self._arrays[c.P_PHASE].reshape(-1, c.ROW)[: int(self.header[c.PHASES])]
-        phases[:, c.H_LOWEST_SP], phases[:, c.H_ENTRIES] = 1 << 40, 0
+        phases[:, c.H_LOWEST_SP], phases[:, c.H_ENTRIES], phases[:, c.H_OUTERMOST] = 1 << 40, 0, 0
 
     def suspend(self, place: int, sp: int) -> None:
         """An exception is taken: what it interrupted can go on when it returns to ``place``, the address of the stacked frame.
@@ -540,8 +549,7 @@ class _Tables:
             mispredictions_history=rows[:, c.T_MISSES_HISTORY].astype(np.uint64),
             phases=tuple(Phase(int(p[c.H_PARENT]), int(p[c.H_MARKER]), int(p[c.H_LOWEST_SP]), int(p[c.H_ENTRIES])) for p in phases),
             regions=regions,
-            calls=tuple(
-                int(phases[phases[:, c.H_MARKER] == number, c.H_ENTRIES].sum()) for number in range(len(regions))
-            ),
+            calls=tuple(int(phases[phases[:, c.H_MARKER] == number, c.H_ENTRIES].sum()) for number in range(len(regions))),
+            outermost_calls=tuple(int(phases[phases[:, c.H_MARKER] == number, c.H_OUTERMOST].sum()) for number in range(len(regions))),
             functions=functions,
         )
