@@ -45,9 +45,11 @@ from tinysim.engine.layout import (
     EVENTS,
     EVENTS_OF_A_BLOCK,
     FLOOR,
+    FPU_OFF,
     FRAMES,
     FULL,
     H_LOWEST_SP,
+    H_MARKER,
     H_PARENT,
     HALFWORDS,
     HASH_BLOCKS,
@@ -72,6 +74,7 @@ from tinysim.engine.layout import (
     MAX_STATES,
     MAX_TRANSITIONS,
     MOVES_STACK,
+    NO_FPU,
     OVER_BUDGET,
     P_BLOCK,
     P_BLOCK_HASH,
@@ -134,7 +137,7 @@ from tinysim.engine.markers import (
     push,
     unwind,
 )
-from tinysim.engine.run import LAYER_MARKER
+from tinysim.engine.run import EXCEPTION_MARKER, FUNCTION_MARKER, LAYER_MARKER
 
 
 @njit(cache=True)
@@ -200,6 +203,8 @@ def _look_at_block(uc: Any, header: Any, block: Any) -> None:
         kind = ending(first, second, wide)
         if first & 0xFF00 == 0xBF00 and first & 15:
             block[B_CONDITIONAL] = 1
+        if header[FPU_OFF] and wide and first & 0xEC00 == 0xEC00 and second & 0x0E00 == 0x0A00:
+            header[STOP] = NO_FPU                        # coprocessors 10 and 11: the emulator would run it all the same
         if moves_stack(first, second, wide):
             block[B_SITE] |= MOVES_STACK
         done += 4 if wide else 2
@@ -311,8 +316,9 @@ def _transition(uc: Any, header: Any, state: int, block: int, phase: int) -> int
     while True:
         if sp < phases[above * ROW + H_LOWEST_SP]:
             phases[above * ROW + H_LOWEST_SP] = sp
-        if above == 0:
-            break
+        marker = phases[above * ROW + H_MARKER]
+        if above == 0 or (EXCEPTION_MARKER <= marker and marker < FUNCTION_MARKER):
+            break                                        # a handler or a task has a stack of its own, or may have
         above = phases[above * ROW + H_PARENT]
     return number
 
@@ -323,6 +329,8 @@ def _seldom(uc: Any, header: Any, address: int, size: int) -> int:
     state = header[CURRENT]
     states = words(header[P_STATE], MAX_STATES * ROW)
     block = _block_number(uc, header, address, size)
+    if header[STOP] == NO_FPU:
+        return -1
     phase = states[state * ROW + S_PHASE]
     flags = states[state * ROW + S_FLAGS]
     before = phase
@@ -433,10 +441,12 @@ def _step(uc: Any, address: int, size: int, data: Any, predict: bool, record: bo
         header[STOP] = DRAIN                         # before the block is counted: it starts again when the events are taken
         stop_emulator(uc)
         return
-    header[HALFWORDS] += size >> 1
-    if header[HALFWORDS] > header[BUDGET] and header[STOP] == RUNNING:
-        header[STOP] = OVER_BUDGET
+    if header[HALFWORDS] >= header[BUDGET]:          # likewise
+        if header[STOP] == RUNNING:
+            header[STOP] = OVER_BUDGET
         stop_emulator(uc)
+        return
+    header[HALFWORDS] += size >> 1
     here = np.int64(address)
     key = (here << 16) | np.int64(size)
     states = words(header[P_STATE], MAX_STATES * ROW)
@@ -449,6 +459,10 @@ def _step(uc: Any, address: int, size: int, data: Any, predict: bool, record: bo
         number = row[S_T1]
     else:
         number = _seldom(uc, header, here, np.int64(size))
+    if number < 0:
+        header[HALFWORDS] -= size >> 1
+        stop_emulator(uc)
+        return
     transition = words(header[P_TRANSITION], MAX_TRANSITIONS * ROW)[number * ROW:]
     transition[T_COUNT] += 1
     missed = 0

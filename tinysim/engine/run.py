@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from tinysim.counts import Counts
 
-__all__ = ["CALL_MARKER", "FUNCTION_MARKER", "LAYER_MARKER", "MeasuredRegion", "Phase", "Run"]
+__all__ = ["CALL_MARKER", "EXCEPTION_MARKER", "FUNCTION_MARKER", "LAYER_MARKER", "TASK_MARKER", "ExceptionCount", "MeasuredRegion", "Phase", "Run"]
 
+EXCEPTION_MARKER = 1 << 18
+"""Markers from here on are exception handlers: EXCEPTION_MARKER + the exception's number."""
+TASK_MARKER = EXCEPTION_MARKER + (1 << 12)
+"""Markers from here on are tasks with a process stack of their own: TASK_MARKER + the task's index in `Run.tasks`."""
 FUNCTION_MARKER = 1 << 19
 """Markers from here on are functions of a call tree: FUNCTION_MARKER + the function's index in `Run.functions`."""
 LAYER_MARKER = 1 << 20
@@ -42,6 +46,24 @@ class Phase:
     entries: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExceptionCount:
+    """How often an exception's handler ran in a phase (one that ends with its marker).
+
+    ``entries``: taken with a frame stacked; ``chained``: started where another handler returned (tail-chaining); ``returns``: frames
+    unstacked. ``stacked_fp``, ``unstacked_fp``: of these, how often the FPU's registers were moved too (lazily: only where the
+    handler used the FPU).
+    """
+
+    phase: int
+    exception: int
+    entries: int
+    chained: int
+    returns: int
+    stacked_fp: int
+    unstacked_fp: int
+
+
 @dataclass(frozen=True)
 class Run:
     """What an engine saw between two points of a program.
@@ -51,6 +73,9 @@ class Run:
     ``regions``: what was asked for; a phase's marker is an index into it. ``calls``: entries of each region.
     ``outermost_calls``: those entered while the region was not open already (recursion); empty where the engine does not say.
     ``functions``: addresses of the functions whose calls were followed for a call tree; empty when none were.
+    ``exceptions``: what was taken and returned from; ``waits``: cycles spent waiting for an interrupt, by phase.
+    ``tasks``: the stack pointer at which each task with a stack of its own started. ``register_writes``: 32-bit writes (address,
+    value) to the registers that set up the memory system, in program order, since the program started.
     """
 
     block_address: NDArray[np.uint32]
@@ -70,6 +95,10 @@ class Run:
     sample_address: NDArray[np.uint32] | None = None
     functions: tuple[int, ...] = ()
     outermost_calls: tuple[int, ...] = ()
+    exceptions: tuple[ExceptionCount, ...] = ()
+    waits: Mapping[int, int] = field(default_factory=dict)
+    tasks: tuple[int, ...] = ()
+    register_writes: tuple[tuple[int, int], ...] = ()
 
     def chain(self, phase: int) -> Iterator[int]:
         """The markers open in ``phase``, innermost first."""
@@ -113,7 +142,29 @@ class Run:
             sample_address=self.sample_address,
         )
 
-    def lowest_sp(self, region: int | None = None) -> int | None:
-        """The lowest stack pointer seen while a region was open, or None when it never was."""
-        seen = [self.phases[p].lowest_sp for p in self.phases_of(region) if self.phases[p].lowest_sp < 1 << 32]
+    def stack_of(self, phase: int) -> int:
+        """The stack a phase runs on: 0 for the main one, n for that of task n - 1."""
+        for marker in self.chain(phase):
+            if EXCEPTION_MARKER <= marker < TASK_MARKER:
+                return 0
+            if TASK_MARKER <= marker < FUNCTION_MARKER:
+                return marker - TASK_MARKER + 1
+        return 0
+
+    def lowest_sp(self, region: int | None = None, *, stack: int | None = None) -> int | None:
+        """The lowest stack pointer seen while a region was open, or None when it never was.
+
+        ``stack``: 0 for the main one, n for that of task n - 1; default: the one the region was entered on. Handlers that came in
+        between count where they share that stack.
+        """
+        inside = self.phases_of(region)
+        if stack is None:
+            stack = next((self.stack_of(p) for p in inside if self.phases[p].marker == region), 0)
+        seen = [self.phases[p].lowest_sp for p in inside if self.phases[p].lowest_sp < 1 << 32 and self.stack_of(p) == stack]
         return min(seen, default=None)
+
+    def stack_peak_bytes(self, region: int | None, main_top: int) -> int | None:
+        """How deep the stack was while a region was open, from its top: ``main_top``, or where the region's task started."""
+        stack = next((self.stack_of(p) for p in self.phases_of(region) if self.phases[p].marker == region), 0)
+        lowest = self.lowest_sp(region, stack=stack)
+        return None if lowest is None else (self.tasks[stack - 1] if stack else main_top) - lowest
