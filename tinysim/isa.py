@@ -244,7 +244,7 @@ def _assemble(
     for operand, token in zip(operands, form.tokens, strict=True):
         for role in operand.roles(token):
             masks[role] |= operand.mask
-        if operand.shift and token != "mem" and operand.shift != "ror" or token == "op2" and operand.shift:
+        if (operand.shift and token != "mem" and operand.shift != "ror") or (token == "op2" and operand.shift):
             traits |= Trait.INLINE_SHIFT
         if token == "op2" and operand.is_rotated(size, form.plain_immediate):
             traits |= Trait.INLINE_SHIFT
