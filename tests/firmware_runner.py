@@ -48,19 +48,23 @@ def m4(flash: int = 0x200000, ram: int = 0xA0000) -> SmallPart:
     """An M4 with one flash and one RAM."""
     ram_only = ("ram",)
     return SmallPart(
-        "small-m4", "cortex-m4", "fpv4-sp",
+        "small-m4",
+        "cortex-m4",
+        "fpv4-sp",
         {"flash": (0x08000000, flash), "ram": (0x20000000, ram)},
         {"code": ("flash",), "weights": ("flash",), "data": ram_only, "arena": ram_only, "stack": ram_only},
-    )  # fmt: skip
+    )
 
 
 def m7(dtcm: int = 0x20000) -> SmallPart:
     """An M7 whose arena goes to the DTCM when it fits there, else to the AXI RAM."""
     return SmallPart(
-        "small-m7", "cortex-m7", "fpv5-dp",
+        "small-m7",
+        "cortex-m7",
+        "fpv5-dp",
         {"flash": (0x08000000, 0x100000), "dtcm": (0x20000000, dtcm), "axi": (0x24000000, 0x50000)},
         {"code": ("flash",), "weights": ("flash",), "data": ("dtcm",), "arena": ("dtcm", "axi"), "stack": ("dtcm",)},
-    )  # fmt: skip
+    )
 
 
 def operators_of(content: bytes) -> list[OperatorUse]:
@@ -101,7 +105,7 @@ def host_outputs(content: bytes, inputs: Sequence[NDArray[Any]]) -> list[NDArray
     return [np.array(interpreter.get_output(index)) for index in range(count)]
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """The firmware called tinysim_failed or met an exception; the text is its log."""
 
 
@@ -153,7 +157,7 @@ class Board:
             self.uc.hook_del(hook)
         at = self.uc.reg_read(UC_ARM_REG_PC) & ~1
         if at in traps or at not in ends:
-            raise Failed(self.log or f"stopped at {at:#x}")
+            raise FailedError(self.log or f"stopped at {at:#x}")
 
     def infer(self, inputs: Sequence[NDArray[Any]], *, count: bool = False) -> list[NDArray[Any]]:
         """One inference; with ``count``, the bytes of the instructions executed are counted."""

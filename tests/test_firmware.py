@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
-from firmware_runner import Board, Failed, SmallPart, host_outputs, m4, m7, operators_of, random_inputs, write_model
+from firmware_runner import (
+    Board,
+    FailedError,
+    SmallPart,
+    host_outputs,
+    m4,
+    m7,
+    operators_of,
+    random_inputs,
+    write_model,
+)
 from tflite_builder import dense
 
 from tinysim.errors import CapacityError, InputError, ModelError, PartError, ToolchainError
@@ -61,7 +71,9 @@ def test_our_cnn_is_right(part: SmallPart, kernels: Kernels) -> None:
     assert_right(CNN, built(CNN, part, kernels=kernels), part)
 
 
-@pytest.mark.parametrize("name", ["ad01_int8", "ic_resnet8_int8", "kws_dscnn_int8", "sww_int8", "vww_mobilenet_int8", "ad01_fp32"])
+@pytest.mark.parametrize(
+    "name", ["ad01_int8", "ic_resnet8_int8", "kws_dscnn_int8", "sww_int8", "vww_mobilenet_int8", "ad01_fp32"]
+)
 def test_mlperf_is_right(name: str) -> None:
     model, part = mlperf(name), m4()
     assert_right(model, built(model, part), part)
@@ -127,7 +139,9 @@ def test_model_is_in_flash_as_it_is(small: Path) -> None:
 
 def test_sizes_are_those_of_the_size_tool(small: Path) -> None:
     firmware = built(small, m4(), arena_bytes=4096)
-    lines = subprocess.run(["arm-none-eabi-size", "-A", firmware.path], capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = subprocess.run(
+        ["arm-none-eabi-size", "-A", firmware.path], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     sizes = {fields[0]: int(fields[1]) for line in lines if len(fields := line.split()) == 3 and fields[1].isdigit()}
     assert sizes[".arena"] == firmware.arena_bytes == 4096
     assert sizes[".stack"] == firmware.stack_bytes
@@ -153,7 +167,7 @@ def test_arena_of_the_size_reported_is_enough() -> None:
 
 def test_arena_too_small_is_said_by_the_runtime() -> None:
     part = m4()
-    with pytest.raises(Failed, match=r"Arena size is too small|Failed to allocate|Too many buffers"):
+    with pytest.raises(FailedError, match=r"Arena size is too small|FailedError to allocate|Too many buffers"):
         Board(built(CNN, part, arena_bytes=2048), part)
 
 
@@ -224,7 +238,7 @@ def test_newer_version_is_refused_by_name(small: Path) -> None:
 
 def test_firmware_without_an_operator_of_the_model_says_so(small: Path) -> None:
     part = m4()
-    with pytest.raises(Failed, match="Didn't find op for builtin opcode 'FULLY_CONNECTED'"):
+    with pytest.raises(FailedError, match="Didn't find op for builtin opcode 'FULLY_CONNECTED'"):
         Board(build(small, part, operators=[OperatorUse("ADD", 1)]), part)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from firmware_runner import SmallPart, m4, m7
 from hypothesis import given
@@ -16,7 +18,7 @@ KIB = 1024
 
 def disjoint(layout: Layout) -> bool:
     spans = sorted(set(layout.spans.values()), key=lambda span: span.base)
-    return all(low.base + low.size <= high.base for low, high in zip(spans, spans[1:], strict=False))
+    return all(low.base + low.size <= high.base for low, high in itertools.pairwise(spans))
 
 
 @st.composite
@@ -62,7 +64,8 @@ def test_largest_memory_for_the_arena_comes_first_when_asked() -> None:
 def test_overlapping_names_are_refused() -> None:
     part = m4()
     memories = dict(part.memories) | {"low": (0x20000000, 64 * KIB), "high": (0x20010000, 64 * KIB)}
-    both = SmallPart("odd", part.core, part.fpu, memories, dict(part.placement) | {"data": ("low",), "arena": ("low+high",)})
+    placement = dict(part.placement) | {"data": ("low",), "arena": ("low+high",)}
+    both = SmallPart("odd", part.core, part.fpu, memories, placement)
     with pytest.raises(PartError, match=r"low and low\+high, which overlap"):
         list(layouts(both, oversized=False, largest_arena=False))
 

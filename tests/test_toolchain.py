@@ -23,7 +23,9 @@ def script(folder: Path, name: str, *lines: str) -> Path:
 def test_default_is_the_one_on_the_path() -> None:
     toolchain = find_toolchain()
     assert toolchain.gcc == shutil.which("arm-none-eabi-gcc")
-    asked = subprocess.run([toolchain.gcc, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
+    asked = subprocess.run(
+        [toolchain.gcc, "-dumpfullversion"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert toolchain.number == asked
 
 
@@ -57,7 +59,7 @@ def test_version_of_other_builds_is_read(tmp_path: Path) -> None:
     fake = script(
         tmp_path,
         "arm-none-eabi-gcc",
-        'case $1 in -dumpmachine) echo arm-none-eabi;; -print-prog-name=ar) echo ar;; '
+        "case $1 in -dumpmachine) echo arm-none-eabi;; -print-prog-name=ar) echo ar;; "
         '*) echo "arm-none-eabi-gcc (Arm GNU Toolchain 13.3.Rel1 (Build arm-13.24)) 13.3.1 20240614";; esac',
     )
     assert find_toolchain(str(fake)).number == "13.3.1"
@@ -105,6 +107,8 @@ def test_compile_errors_are_the_details(tmp_path: Path) -> None:
 
 
 def test_first_errors_skips_chatter() -> None:
-    messages = "In file included from a.h:3:\nb.h:9:1: error: nope\nnote: see\nld: region `RAM' overflowed by 12 bytes\n"
+    messages = (
+        "In file included from a.h:3:\nb.h:9:1: error: nope\nnote: see\nld: region `RAM' overflowed by 12 bytes\n"
+    )
     assert first_errors(messages) == ["b.h:9:1: error: nope", "ld: region `RAM' overflowed by 12 bytes"]
     assert first_errors("odd\nthings\n", count=1) == ["odd"]

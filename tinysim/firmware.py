@@ -1,7 +1,7 @@
 """Firmware: an ELF made from a model for a part, and how it was made.
 
-``build`` compiles the runtime and kernels once for each (core, FPU, flags, compiler), then only a model's operator table
-and its weights. What is built stays in the per-user cache under the hash of all that went into it.
+``build`` compiles the runtime and kernels once for each (core, FPU, flags, compiler), then only a model's operator
+table and its weights. What is built stays in the per-user cache under the hash of all that went into it.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def build(
 ) -> Firmware:
     """The firmware that runs ``model`` on ``part``.
 
-    ``arena_bytes=None`` gives the tensor arena all memory left, to find out what it needs. ``progress`` is told a label,
-    the number of steps done and their total.
+    ``arena_bytes=None`` gives the tensor arena all memory left, to find out what it needs. ``progress`` is told a
+    label, the number of steps done and their total.
 
     Raises ModelError for an operator the runtime lacks, CapacityError when the firmware does not fit the part, and
     ToolchainError when the compiler or the sources are missing or fail.
@@ -268,7 +268,8 @@ def _link(
     for layout, text in zip(choices, scripts, strict=True):
         (folder / "link.ld").write_text(text)
         files = [*map(str, objects), str(archive), "-lm", "-lc", "-lgcc"]
-        arguments = [*flags, *_LINK_FLAGS, *wanted, "-Wl,-Tlink.ld", "-Wl,-Map=firmware.map", *files, "-o", "firmware.elf"]
+        layout_flags = ["-Wl,-Tlink.ld", "-Wl,-Map=firmware.map"]
+        arguments = [*flags, *_LINK_FLAGS, *wanted, *layout_flags, *files, "-o", "firmware.elf"]
         try:
             toolchain.run(arguments, "linking the firmware", folder)
         except ToolchainError as error:

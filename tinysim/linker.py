@@ -72,8 +72,9 @@ class Layout:
 def layouts(part: PlacedPart, *, oversized: bool, largest_arena: bool) -> Iterator[Layout]:
     """The part's placements, first choice first.
 
-    With ``largest_arena`` the largest memory for the arena comes first. With ``oversized`` there is one layout, of first
-    choices, in which every memory reaches up to the next one or 32 MiB: what does not fit can still be linked and measured.
+    With ``largest_arena`` the largest memory for the arena comes first. With ``oversized`` there is one layout, of
+    first choices, in which every memory reaches up to the next one or 32 MiB: what does not fit can still be linked and
+    measured.
     """
     choices: list[list[Span]] = []
     for purpose in Purpose:
@@ -112,7 +113,7 @@ def _check_disjoint(part: str, spans: Mapping[Purpose, Span]) -> None:
 
 
 def script(template: Path, layout: Layout, *, arena_bytes: int | None, stack_bytes: int) -> str:
-    """The linker script. ``arena_bytes=None`` gives the arena all that is left of its memory, less the stack's share."""
+    """The linker script. ``arena_bytes=None`` gives the arena all that is left of its memory but for the stack."""
     spans = layout.spans
     arena = spans[Purpose.ARENA]
     if arena_bytes is None:
@@ -121,7 +122,8 @@ def script(template: Path, layout: Layout, *, arena_bytes: int | None, stack_byt
     else:
         size = str(arena_bytes)
     memories = "\n".join(
-        f"  {span.symbol} (rwx) : ORIGIN = 0x{span.base:08x}, LENGTH = 0x{span.size:x}" for span in dict.fromkeys(spans.values())
+        f"  {span.symbol} (rwx) : ORIGIN = 0x{span.base:08x}, LENGTH = 0x{span.size:x}"
+        for span in dict.fromkeys(spans.values())
     )
     values = {"MEMORIES": memories, "ARENA_BYTES": size, "STACK_BYTES": str(stack_bytes)}
     values |= {purpose.name: span.symbol for purpose, span in spans.items()}

@@ -44,7 +44,8 @@ class Job:
     def target(self, toolchain: Toolchain) -> Path:
         """Where the object is, or will be."""
         names = [self._plain(path) for path in (*self.include, *self.system)]
-        key = hash_of(toolchain.version, self.flags, names, self.origin, self._plain(self.source), self.source.read_bytes())
+        source = self._plain(self.source), self.source.read_bytes()
+        key = hash_of(toolchain.version, self.flags, names, self.origin, *source)
         return cache_folder() / "objects" / key[:2] / f"{key}.o"
 
     def _plain(self, path: Path) -> str:

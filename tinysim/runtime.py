@@ -1,7 +1,8 @@
 """What an inference runtime is made of: its libraries, its glue and its operators, read from one description file.
 
-The shipped description is ``firmware/tflm_2020.toml``. A TFLM tree of your own is described by a copy of it with ``path``
-in place of ``package`` and a shim of its own beside it; the environment variable ``TINYSIM_RUNTIME`` names that file.
+The shipped description is ``firmware/tflm_2020.toml``. A TFLM tree of your own is described by a copy of it with
+``path`` in place of ``package`` and a shim of its own beside it; the environment variable ``TINYSIM_RUNTIME`` names
+that file.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Third-party sources that are compiled as they are. ``origin`` says what they are, for people and for the cache."""
+    """Third-party sources that are compiled as they are. ``origin`` says what they are, with a hash."""
 
     name: str
     root: Path
@@ -112,9 +113,7 @@ class Runtime:
     def unsupported(self, operators: Sequence[OperatorUse]) -> tuple[OperatorUse, ...]:
         """Those of the operators that the runtime lacks, or has in older versions only."""
         return tuple(
-            use
-            for use in operators
-            if use.name not in self.operators or use.version > self.operators[use.name].version
+            use for use in operators if use.name not in self.operators or use.version > self.operators[use.name].version
         )
 
     def registrations(self, operators: Sequence[OperatorUse], kernels: Kernels) -> dict[str, str]:
@@ -147,7 +146,8 @@ def load_runtime(file: Path | None = None) -> Runtime:
     try:
         table = tomllib.loads(chosen.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{chosen} is not a description of a runtime: {error}", hint="see firmware/tflm_2020.toml") from error
+        text = f"{chosen} is not a description of a runtime: {error}"
+        raise InputError(text, hint="see firmware/tflm_2020.toml") from error
     if table.get("schema") != "tinysim.runtime/1":
         raise InputError(f"{chosen} is not of schema tinysim.runtime/1", hint="see firmware/tflm_2020.toml")
     cmsis_nn_types: tuple[str, ...] = tuple(table["operators"].get("cmsis-nn-types", ()))

@@ -1,4 +1,4 @@
-"""Third-party sources of the firmware: fetched once by their registries' own clients, pinned, hashed, kept in the cache.
+"""Third-party sources of the firmware: fetched once by their registries' own clients, pinned, hashed and cached.
 
 ``firmware/sources.toml`` names each package, its version and the SHA-256 of its archive. A package is unpacked into
 ``<cache>/sources/<key>-<hash>`` by a rename, so that a folder that exists is complete whoever made it.
