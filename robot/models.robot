@@ -31,7 +31,7 @@ The Same Model Needs Fewer Cycles On A Dual-Issue Core
 Most Of The Time Goes Into Convolutions
     Run model on part    ${MODELS}/cnn_int8.tflite    stm32l4r5zi    clock=80MHz
     ${cycles}=    Get cycles
-    Layer should take fewer cycles than    SOFTMAX    ${cycles / 100}
+    Layer should take fewer cycles than    SOFTMAX    ${cycles // 100}
 
 A Change Of The Model Must Not Cost Time Unseen
     Run model on part    ${MODELS}/dense_float32.tflite    stm32l4r5zi

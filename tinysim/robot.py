@@ -40,11 +40,14 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
     | `And flash should fit` |
     | `And outputs should match reference` |
 
-    Robot Framework ignores Given, When, Then, And and But before a keyword. `Run model on part` and `Run firmware on part` do
+    Robot Framework ignores Given, When, Then, And and But before a keyword. `Run model on part` and `Run firmware on
+    part` do
     the first two steps in one.
 
-    Times, clocks, sizes and percentages are written with their units: ``20 ms``, ``120MHz``, ``512K``, ``1 %``. K and M are 1024
-    and 1024 squared. A keyword that fails shows the table of what was measured; each measurement is put into Robot's log as a
+    Times, clocks, sizes and percentages are written with their units: ``20 ms``, ``120MHz``, ``512K``, ``1 %``. K and
+    M are 1024
+    and 1024 squared. A keyword that fails shows the table of what was measured; each measurement is put into Robot's
+    log as a
     table and a picture of where the cycles go.
 
     = Engines =
@@ -56,7 +59,8 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
     """
 
     def __init__(self, engine: EngineName = EngineName.UNICORN, renode: str | None = None) -> None:
-        """``engine``: ``unicorn`` (embedded) or ``renode``. ``renode``: where Renode is, if it is not found by itself."""
+        """``engine``: ``unicorn`` (embedded) or ``renode``. ``renode``: where Renode is, if it is not found by
+        itself."""
         self.engine = EngineName(engine)
         self.renode = renode
         self._model: str | None = None
@@ -113,41 +117,26 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
     ) -> Result:
         """Build the firmware of the given model, run one inference on a part and price it. Returns the result.
 
-        ``clock``: such as ``80MHz``; default: the part's maximum. ``kernels``: ``cmsis-nn`` or ``reference``. ``opt``: ``O0`` to
+        ``clock``: such as ``80MHz``; default: the part's maximum. ``kernels``: ``cmsis-nn`` or ``reference``.
+        ``opt``: ``O0`` to
         ``O3``, ``Os``. ``seed``: of the random inputs, whose outputs are compared with those of the host's runtime.
 
         Example:
         | When model runs on part    stm32f446re    clock=180MHz    opt=O3 |
         """
-        if self._model is None:
-            raise _wrong("no model was given", "say first: Given model    FILE.tflite")
-        from tinysim.bench import BuildOptions, bench
-        from tinysim.firmware import Kernels, Opt
-
-        options = BuildOptions(kernels=_choice(Kernels, kernels, "kernels"), opt=_choice(Opt, opt, "opt"))
-        self._part = part
-        return self._keep(lambda: bench(self._model or "", part, clock=clock, options=options, seed=seed, **self._engine_arguments())[0])
+        return self._run_model(part, clock, kernels, opt, seed)
 
     @keyword("Firmware runs on part")
     def firmware_runs_on_part(self, part: str, clock: str | None = None, until: str | None = None) -> Result:
-        """Run the given firmware on a part and price the measured functions and stretches, or all of it. Returns the result.
+        """Run the given firmware on a part and price the measured functions and stretches, or all of it. Returns the
+        result.
 
         ``until``: the symbol where the program counts as finished; default: where it ends by itself.
 
         Example:
         | When firmware runs on part    stm32l4r5zi    clock=80MHz    until=finished |
         """
-        if self._firmware is None:
-            raise _wrong("no firmware was given", "say first: Given firmware    FILE.elf")
-        from tinysim.measure import run
-
-        self._part = part
-        return self._keep(
-            lambda: run(
-                self._firmware or "", part, functions=self._functions, between=self._between, until=until, clock=clock,
-                **self._engine_arguments(),
-            )
-        )
+        return self._run_firmware(part, clock, until)
 
     @keyword("Run model on part")
     def run_model_on_part(
@@ -159,10 +148,12 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
         | Run model on part    kws.tflite    stm32l4r5zi    clock=120MHz |
         """
         self.model(model)
-        return self.model_runs_on_part(part, clock, kernels, opt, seed)
+        return self._run_model(part, clock, kernels, opt, seed)
 
     @keyword("Run firmware on part")
-    def run_firmware_on_part(self, firmware: str, part: str, *functions: str, clock: str | None = None, until: str | None = None) -> Result:
+    def run_firmware_on_part(
+        self, firmware: str, part: str, *functions: str, clock: str | None = None, until: str | None = None
+    ) -> Result:
         """`Firmware`, `Measured function` and `Firmware runs on part` in one step.
 
         Example:
@@ -170,7 +161,39 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
         """
         self.firmware(firmware)
         self.measured_function(*functions)
-        return self.firmware_runs_on_part(part, clock, until)
+        return self._run_firmware(part, clock, until)
+
+    def _run_model(self, part: str, clock: str | None, kernels: str, opt: str, seed: int) -> Result:
+        if self._model is None:
+            raise _wrong("no model was given", "say first: Given model    FILE.tflite")
+        model = self._model
+        from tinysim.bench import BuildOptions, bench
+        from tinysim.firmware import Kernels, Opt
+
+        options = BuildOptions(kernels=_choice(Kernels, kernels, "kernels"), opt=_choice(Opt, opt, "opt"))
+        self._part = part
+        return self._keep(
+            lambda: bench(model, part, clock=clock, options=options, seed=seed, **self._engine_arguments())[0]
+        )
+
+    def _run_firmware(self, part: str, clock: str | None, until: str | None) -> Result:
+        if self._firmware is None:
+            raise _wrong("no firmware was given", "say first: Given firmware    FILE.elf")
+        firmware = self._firmware
+        from tinysim.measure import run
+
+        self._part = part
+        return self._keep(
+            lambda: run(
+                firmware,
+                part,
+                functions=self._functions,
+                between=self._between,
+                until=until,
+                clock=clock,
+                **self._engine_arguments(),
+            )
+        )
 
     def _engine_arguments(self) -> dict[str, Any]:
         if self.engine is EngineName.UNICORN:
@@ -197,7 +220,8 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
         """
         result, wanted = self._last(), _units(parse_seconds, limit)
         self._demand(
-            result.latency_s < wanted, f"the latency is {format_seconds(result.latency_s)}, not below {format_seconds(wanted)}"
+            result.latency_s < wanted,
+            f"the latency is {format_seconds(result.latency_s)}, not below {format_seconds(wanted)}",
         )
 
     @keyword("Latency should be about")
@@ -211,14 +235,16 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
         difference = 100 * (result.latency_s / wanted - 1)
         self._demand(
             abs(difference) <= percent,
-            f"the latency is {format_seconds(result.latency_s)}, {difference:+.1f} % from {format_seconds(wanted)}, not within {percent:g} %",
+            f"the latency is {format_seconds(result.latency_s)}, {difference:+.1f} % from {format_seconds(wanted)}, "
+            f"not within {percent:g} %",
         )
 
     @keyword("Latency should not regress by more than")
     def latency_should_not_regress_by_more_than(self, percent: str, baseline: str) -> None:
         """Fail when the latency is more than ``percent`` above the one in a baseline file.
 
-        ``baseline``: a file written by `Save baseline` or ``tinysim bench --json``; the record of the same model (or firmware),
+        ``baseline``: a file written by `Save baseline` or ``tinysim bench --json``; the record of the same model (or
+        firmware),
         part and clock is taken.
 
         Example:
@@ -229,8 +255,8 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
         change = 100 * (result.latency_s / before.latency_s - 1)
         self._demand(
             change <= allowed,
-            f"the latency is {format_seconds(result.latency_s)}, {change:+.2f} % from {format_seconds(before.latency_s)} in {baseline}, "
-            f"more than {allowed:g} %",
+            f"the latency is {format_seconds(result.latency_s)}, {change:+.2f} % from "
+            f"{format_seconds(before.latency_s)} in {baseline}, more than {allowed:g} %",
             before,
         )
 
@@ -294,7 +320,7 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
             raise self._failure("no outputs were compared: this was firmware, not a model")
         self._demand(
             result.outputs.match,
-            f"the outputs differ from {result.outputs.reference} by up to {result.outputs.max_abs_error:g}, "
+            f"the outputs differ from {result.outputs.reference} by up to {result.outputs.max_abs_error}, "
             f"more than {result.outputs.tolerance:g}",
         )
 
@@ -302,7 +328,8 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
     def function_should_take_fewer_cycles_than(self, name: str, limit: int) -> None:
         """Fail when one call of a measured function takes as many cycles as ``limit`` or more.
 
-        A function that was not measured by itself counts with its own cycles in the main region, without those it calls.
+        A function that was not measured by itself counts with its own cycles in the main region, without those it
+        calls.
 
         Example:
         | Then function should take fewer cycles than    fft    250000 |
@@ -323,7 +350,9 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
         | Then layer should take fewer cycles than    CONV_2D    5000000 |
         """
         result = self._last()
-        found = [cost for cost in result.layers if layer in (str(cost.index), cost.name) or layer.upper() == cost.op.upper()]
+        found = [
+            cost for cost in result.layers if layer in (str(cost.index), cost.name) or layer.upper() == cost.op.upper()
+        ]
         if not found:
             raise self._failure(f"there is no layer {layer!r}")
         cycles = _sum(found)
@@ -342,7 +371,9 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
         gained = 100 * (1 - result.latency_s / other.latency_s)
         self._demand(
             gained > 0 and gained >= percent,
-            f"{format_seconds(result.latency_s)} is {gained:.1f} % faster than {format_seconds(other.latency_s)}, not {percent:g} %", other,
+            f"{format_seconds(result.latency_s)} is {gained:.1f} % faster than {format_seconds(other.latency_s)}, "
+            f"not {percent:g} %",
+            other,
         )
 
     # ---- results ----
@@ -386,7 +417,9 @@ def _wrong(message: str, hint: str, details: str = "") -> Failure:
 
 def _existing(path: str) -> Path:
     if not Path(path).is_file():
-        raise _wrong(f"there is no file {path}", "paths are relative to where robot was started; ${CURDIR} is the suite's folder")
+        raise _wrong(
+            f"there is no file {path}", "paths are relative to where robot was started; ${CURDIR} is the suite's folder"
+        )
     return Path(path)
 
 
@@ -410,11 +443,16 @@ def _baseline(result: Result, path: str) -> Result:
     except InputError as error:
         raise _wrong(error.message, "write it first: Save baseline    FILE") from error
     for before in found:
-        same = before.model == result.model and (result.model is not None or before.firmware.path == result.firmware.path)
+        same = before.model == result.model and (
+            result.model is not None or before.firmware.path == result.firmware.path
+        )
         if same and (before.part, before.clock_hz) == (result.part, result.clock_hz):
             return before
     named = result.model or result.firmware.path
-    raise _wrong(f"{path} has no result of {named} on {result.part} at {result.clock_hz} Hz", "write it first: Save baseline    FILE")
+    raise _wrong(
+        f"{path} has no result of {named} on {result.part} at {result.clock_hz} Hz",
+        "write it first: Save baseline    FILE",
+    )
 
 
 def _size_of(part: str, *, writable: bool) -> int:
@@ -427,7 +465,10 @@ def _function(result: Result, name: str) -> RegionCost | FunctionCost | None:
     for region in result.regions:
         if region.name == name:
             return region
-    return next((function for function in result.regions[0].functions if name in (function.name, function.name.split("(")[0])), None)
+    return next(
+        (function for function in result.regions[0].functions if name in (function.name, function.name.split("(")[0])),
+        None,
+    )
 
 
 def _sum(layers: Sequence[LayerCost]) -> int:

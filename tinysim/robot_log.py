@@ -1,4 +1,5 @@
-"""What the Robot Framework library puts into Robot's log and into its failures: a Result as text, as HTML and as a picture."""
+"""What the Robot Framework library puts into Robot's log and into its failures: a Result as text, as HTML and as a
+picture."""
 
 from __future__ import annotations
 
@@ -56,9 +57,14 @@ def html_report(result: Result) -> str:
     """A Result for Robot's log: the main figures, and where the cycles go as a table and a picture."""
     memory = result.memory
     figures = [
-        ("part", f"{result.part} ({result.core})"), ("clock", format_hz(result.clock_hz)), ("engine", result.engine),
-        ("latency", f"{format_seconds(result.latency_s)} ± {result.error.bound_percent:g} %"), ("cycles", f"{result.cycles:,}"),
-        ("instructions", f"{result.instructions:,}"), ("flash", format_bytes(memory.flash_bytes)), ("RAM", format_bytes(memory.ram_bytes)),
+        ("part", f"{result.part} ({result.core})"),
+        ("clock", format_hz(result.clock_hz)),
+        ("engine", result.engine),
+        ("latency", f"{format_seconds(result.latency_s)} ± {result.error.bound_percent:g} %"),
+        ("cycles", f"{result.cycles:,}"),
+        ("instructions", f"{result.instructions:,}"),
+        ("flash", format_bytes(memory.flash_bytes)),
+        ("RAM", format_bytes(memory.ram_bytes)),
     ]
     if memory.stack_peak_bytes is not None:
         figures.append(("stack peak", format_bytes(memory.stack_peak_bytes)))
@@ -67,7 +73,9 @@ def html_report(result: Result) -> str:
     name = escape(result.model or result.firmware.path)
     head = "".join(f"<tr><td>{escape(key)}</td><td>{escape(value)}</td></tr>" for key, value in figures)
     what, values = _where(result)
-    body = "".join(f"<tr><td>{escape(key)}</td><td style='text-align:right'>{value:,}</td></tr>" for key, value in values)
+    body = "".join(
+        f"<tr><td>{escape(key)}</td><td style='text-align:right'>{value:,}</td></tr>" for key, value in values
+    )
     warnings = "".join(f"<p>{escape(warning)}</p>" for warning in result.warnings)
     return (
         f"<b>{name}</b><table>{head}</table>{bars(values)}"

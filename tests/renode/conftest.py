@@ -69,8 +69,23 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Image:
         pytest.skip("arm-none-eabi-gcc is not installed")
     elf = tmp_path_factory.mktemp("target") / "target.elf"
     subprocess.run(
-        [compiler, "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft", "-O2", "-g", "-ffreestanding", "-nostdlib", "-Wall", "-Werror",
-         "-T", str(HERE / "target.ld"), "-o", str(elf), str(HERE / "target.c")],
+        [
+            compiler,
+            "-mcpu=cortex-m4",
+            "-mthumb",
+            "-mfloat-abi=soft",
+            "-O2",
+            "-g",
+            "-ffreestanding",
+            "-nostdlib",
+            "-Wall",
+            "-Werror",
+            "-T",
+            str(HERE / "target.ld"),
+            "-o",
+            str(elf),
+            str(HERE / "target.c"),
+        ],
         check=True,
     )
     return load_image(elf)

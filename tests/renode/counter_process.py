@@ -1,4 +1,5 @@
-"""The C# block counter under Mono, behind a pipe: compiled with `counter_harness.cs`, which has the parts of Renode it uses."""
+"""The C# block counter under Mono, behind a pipe: compiled with `counter_harness.cs`, which has the parts of Renode
+it uses."""
 
 from __future__ import annotations
 
@@ -23,8 +24,12 @@ class CounterProcess:
     def __init__(self, source: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tinysim-counter-"))
         program = self.folder / "counter.exe"
-        subprocess.run(["mcs", "-nologo", f"-out:{program}", str(source), str(HARNESS)], check=True, capture_output=True)
-        self.process = subprocess.Popen(["mono", str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.run(
+            ["mcs", "-nologo", f"-out:{program}", str(source), str(HARNESS)], check=True, capture_output=True
+        )
+        self.process = subprocess.Popen(
+            ["mono", str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.core: FakeCore | None = None
 
     def _send(self, line: str) -> None:

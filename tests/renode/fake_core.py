@@ -9,14 +9,17 @@ import unicorn
 from unicorn import arm_const
 
 REGISTERS = [getattr(arm_const, f"UC_ARM_REG_R{n}") for n in range(13)] + [
-    arm_const.UC_ARM_REG_SP, arm_const.UC_ARM_REG_LR, arm_const.UC_ARM_REG_PC,
+    arm_const.UC_ARM_REG_SP,
+    arm_const.UC_ARM_REG_LR,
+    arm_const.UC_ARM_REG_PC,
 ]
 Hook = Callable[[int], None]
 PieceHook = Callable[[int, int], None]
 
 
 class FakeCore:
-    """Runs code; reports each piece at its beginning or its end. A piece is cut at hooks and after ``quantum`` instructions."""
+    """Runs code; reports each piece at its beginning or its end. A piece is cut at hooks and after ``quantum``
+    instructions."""
 
     def __init__(self, model: str, memories: dict[str, tuple[int, int]], quantum: int) -> None:
         mode = unicorn.UC_MODE_THUMB | (unicorn.UC_MODE_MCLASS if model.startswith("cortex-m4") else 0)
@@ -33,8 +36,8 @@ class FakeCore:
         self.at_end: PieceHook | None = None
         self.unmapped: Callable[[int, bool, int, int], None] = lambda _pc, _write, _size, _address: None
         self.hooks: dict[int, list[Hook]] = {}
-        self._piece: tuple[int, int] | None = None       # begin, end of what runs
-        self._passed = -1                                 # a hook that was acted on already
+        self._piece: tuple[int, int] | None = None  # begin, end of what runs
+        self._passed = -1  # a hook that was acted on already
         self._stopped = False
         self.uc.hook_add(unicorn.UC_HOOK_BLOCK, self._block)
         self.uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._hole)
@@ -121,7 +124,7 @@ class FakeCore:
             self.stop()
             return
         if address in self.hooks and self._passed != address:
-            self._piece = (address, address + size)     # its hook comes next, before the first instruction
+            self._piece = (address, address + size)  # its hook comes next, before the first instruction
             return
         self._begin(address, address + size)
 
@@ -147,5 +150,5 @@ class FakeCore:
         if access == unicorn.UC_MEM_FETCH_UNMAPPED:
             return False
         self.unmapped(self.pc, access == unicorn.UC_MEM_WRITE_UNMAPPED, size, address)
-        self.uc.mem_map(address & ~0xFFF, 0x1000)       # reads zeros, as Renode does
+        self.uc.mem_map(address & ~0xFFF, 0x1000)  # reads zeros, as Renode does
         return True

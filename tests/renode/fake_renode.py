@@ -32,7 +32,7 @@ class FakeRenode:
         self.csharp, self.quantum, self.say = csharp, quantum, say
         self.core: FakeCore | None = None
         self.mips = 100
-        self.scope: dict[str, Any] | None = None         # of the IronPython monitor
+        self.scope: dict[str, Any] | None = None  # of the IronPython monitor
         self.counter: CounterProcess | None = None
         self.uarts: dict[str, int] = {}
 
@@ -47,7 +47,8 @@ class FakeRenode:
             if name == "ExecutePython":
                 return self.python(arguments[0])
         except CommandError as error:
-            text = f"Could not execute command '{arguments[0]}': There was an error executing command '{arguments[0]}'{error}"
+            line = arguments[0]
+            text = f"Could not execute command '{line}': There was an error executing command '{line}'{error}"
             return {"status": "FAIL", "error": f"KeywordException: {text}\n", "traceback": ""}
         return {"status": "FAIL", "error": f"KeywordException: no {name} here\n", "traceback": ""}
 
@@ -93,7 +94,11 @@ class FakeRenode:
 
     def report_hole(self, pc: int, write: bool, size: int, address: int) -> None:
         verb = f"Write{_WIDTHS[size]} to" if write else f"Read{_WIDTHS[size]} from"
-        self.say(f"00:00:00.0000 [WARNING] sysbus: [cpu: {pc:#X}] {verb} non existing peripheral at {address:#X}.".replace("0X", "0x"))
+        self.say(
+            f"00:00:00.0000 [WARNING] sysbus: [cpu: {pc:#X}] {verb} non existing peripheral at {address:#X}.".replace(
+                "0X", "0x"
+            )
+        )
 
     @property
     def running(self) -> FakeCore:
@@ -243,7 +248,11 @@ class _Machine:
 
 _SYSTEM = {
     "System": types.SimpleNamespace(
-        Action=_Generic(), UInt64=int, UInt32=int,
-        IO=types.SimpleNamespace(File=types.SimpleNamespace(WriteAllText=lambda path, text: Path(path).write_text(text))),
+        Action=_Generic(),
+        UInt64=int,
+        UInt32=int,
+        IO=types.SimpleNamespace(
+            File=types.SimpleNamespace(WriteAllText=lambda path, text: Path(path).write_text(text))
+        ),
     )
 }

@@ -19,11 +19,13 @@ def code_of(image: Image, address: int, instructions: int) -> bytes:
 
 
 def read_dump(path: Path, image: Image) -> tuple[list[Piece], list[Row]]:
-    """A dump names the piece before by its address alone. Which of the pieces that begin there it was follows from its end where it
+    """A dump names the piece before by its address alone. Which of the pieces that begin there it was follows from
+    its end where it
     was cut; a cut piece is continued as often as it ran."""
     with path.open() as stream:
         lines = [
-            (int(row["previous"], 16), int(row["block"], 16), int(row["instructions"]), int(row["count"])) for row in csv.DictReader(stream)
+            (int(row["previous"], 16), int(row["block"], 16), int(row["instructions"]), int(row["count"]))
+            for row in csv.DictReader(stream)
         ]
     pieces: list[Piece] = []
     numbers: dict[tuple[int, int], int] = {}

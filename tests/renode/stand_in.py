@@ -1,11 +1,15 @@
 """A stand-in for Renode: an executable that takes Renode's place and speaks its robot server's protocol.
 
-    stand_in.py replay RECORDING.jsonl      answers as recorded, in the recorded time; never or by dying where the recording says so
-    stand_in.py live [csharp]               runs programs for real (`fake_renode`), with the block counters tinysim brings
+    stand_in.py replay RECORDING.jsonl      answers as recorded, in the recorded time; never or by dying where the
+    recording says so
+    stand_in.py live [csharp]               runs programs for real (`fake_renode`), with the block counters tinysim
+    brings
     stand_in.py crash | mute | no-port      misbehaves at the start
 
-A recording has one JSON object for each exchange: either what went over the wire (``request_xml``, ``response_xml``), or the
-shorter ``keyword``, ``arguments``, ``answer``. A ``transport_error`` of "timed out" stands for an answer that never comes, any
+A recording has one JSON object for each exchange: either what went over the wire (``request_xml``, ``response_xml``),
+or the
+shorter ``keyword``, ``arguments``, ``answer``. A ``transport_error`` of "timed out" stands for an answer that never
+comes, any
 other for a process that ends. Recorded log lines (``RECORDING.log``, or ``log`` in an exchange) go to standard output.
 """
 
@@ -31,7 +35,8 @@ def say(line: str) -> None:
 
 
 class Recording:
-    """Exchanges in the order in which they were recorded. A request is matched with the next one like it; others are passed over."""
+    """Exchanges in the order in which they were recorded. A request is matched with the next one like it; others are
+    passed over."""
 
     def __init__(self, path: Path, places: dict[str, str], slower: float) -> None:
         self.exchanges = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
@@ -58,11 +63,13 @@ class Recording:
             try:
                 request = self._request(exchange)
             except Exception:
-                continue                      # a request that was malformed on purpose
+                continue  # a request that was malformed on purpose
             if request == (keyword, list(arguments)):
                 self.at = at + 1
                 return self._replay(exchange)
-        return xmlrpc.client.dumps(xmlrpc.client.Fault(0, f"not recorded after {self.at}: {keyword} {arguments}")).encode()
+        return xmlrpc.client.dumps(
+            xmlrpc.client.Fault(0, f"not recorded after {self.at}: {keyword} {arguments}")
+        ).encode()
 
     def _replay(self, exchange: dict[str, Any]) -> bytes:
         for line in exchange.get("log", []):
@@ -125,7 +132,7 @@ def main() -> None:
     parser.add_argument("--csharp", action="store_true")
     parser.add_argument("--quantum", type=int, default=10_000)
     parser.add_argument("--everywhere", action="store_true")
-    options, _ = parser.parse_known_args()      # what is left are Renode's own arguments
+    options, _ = parser.parse_known_args()  # what is left are Renode's own arguments
     if "--version" in sys.argv:
         say("Renode v1.16.1.12345\n  build: stand-in")
         return
@@ -142,7 +149,7 @@ def main() -> None:
     if options.mode == "replay":
         recording = Recording(options.recording, dict(p.split("=", 1) for p in options.place), options.slower)
         first = next((k for k, line in enumerate(recording.lines) if "is listening on port" in line), -1)
-        before, recording.lines = tuple(recording.lines[:max(first, 0)]), recording.lines[first + 1:]
+        before, recording.lines = tuple(recording.lines[: max(first, 0)]), recording.lines[first + 1 :]
         serve(recording.answer, before, "0.0.0.0" if options.everywhere else "127.0.0.1")
     if options.mode == "live":
         sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -152,7 +159,9 @@ def main() -> None:
         fake = FakeRenode(csharp=options.csharp, quantum=options.quantum, say=say)
 
         def answer(keyword: str, arguments: list[str]) -> bytes:
-            return xmlrpc.client.dumps((fake.keyword(keyword, arguments),), methodresponse=True, allow_none=False).encode()
+            return xmlrpc.client.dumps(
+                (fake.keyword(keyword, arguments),), methodresponse=True, allow_none=False
+            ).encode()
 
         serve(answer)
 

@@ -65,19 +65,21 @@ def test_the_recorded_failures(shared: Path, stand_in: Callable[..., Renode]) ->
     ]
     with RenodeProcess(renode) as process:
         client = RobotClient(process)
-        with pytest.raises(EngineError, match='refused .*NoSuchKeyword.*: Keyword "NoSuchKeyword" not found'):
+        with pytest.raises(EngineError, match=r'refused .*NoSuchKeyword.*: Keyword "NoSuchKeyword" not found'):
             client.keyword("NoSuchKeyword")
         for command, kind, message in failures:
             with pytest.raises(kind, match=message):
                 client.command(command)
-        assert process.running                       # none of these ends it
+        assert process.running  # none of these ends it
 
 
 def test_a_jump_out_of_memory_blocks_the_server_for_good(shared: Path, stand_in: Callable[..., Renode]) -> None:
     renode = stand_in("replay", str(shared / "b_exec_hole.jsonl"), "--place", f"DIR={shared}", "--slower", "0")
     with RenodeProcess(renode) as process:
         client = RobotClient(process)
-        with pytest.raises(FaultError, match="stopped at 0xf000000: Trying to execute code outside RAM or ROM at 0x0F000000"):
+        with pytest.raises(
+            FaultError, match="stopped at 0xf000000: Trying to execute code outside RAM or ROM at 0x0F000000"
+        ):
             client.command('emulation RunFor "0.001"', timeout_s=1.0)
         assert not process.running
 
@@ -96,7 +98,10 @@ def test_what_ends_the_process(shared: Path, stand_in: Callable[..., Renode], na
 
 def test_waiting_after_the_pause_never_returns(shared: Path, stand_in: Callable[..., Renode]) -> None:
     renode = stand_in("replay", str(shared / "h_wait_for_pause.jsonl"), "--place", f"DIR={shared}", "--slower", "0")
-    with RenodeProcess(renode) as process, pytest.raises(EngineError, match="did not answer 'WaitForPause 1' within 0.5 s and was ended"):
+    with (
+        RenodeProcess(renode) as process,
+        pytest.raises(EngineError, match=r"did not answer 'WaitForPause 1' within 0.5 s and was ended"),
+    ):
         RobotClient(process).keyword("WaitForPause", "1", timeout_s=0.5)
 
 
@@ -109,10 +114,15 @@ def test_a_slow_answer_within_the_time(tmp_path: Path, stand_in: Callable[..., R
 def test_never_answers(tmp_path: Path, stand_in: Callable[..., Renode]) -> None:
     file = recording(
         tmp_path / "mute.jsonl",
-        {"keyword": "ExecuteCommand", "arguments": ["version"], "transport_error": "timed out", "log": ["00:00 [ERROR] stuck here"]},
+        {
+            "keyword": "ExecuteCommand",
+            "arguments": ["version"],
+            "transport_error": "timed out",
+            "log": ["00:00 [ERROR] stuck here"],
+        },
     )
     with RenodeProcess(stand_in("replay", str(file))) as process:
-        with pytest.raises(EngineError, match="did not answer 'ExecuteCommand version' within 0.5 s") as caught:
+        with pytest.raises(EngineError, match=r"did not answer 'ExecuteCommand version' within 0.5 s") as caught:
             RobotClient(process, timeout_s=0.5).command("version")
         assert "stuck here" in caught.value.details
         assert not process.running
@@ -120,8 +130,14 @@ def test_never_answers(tmp_path: Path, stand_in: Callable[..., Renode]) -> None:
 
 def test_dies_in_the_middle(tmp_path: Path, stand_in: Callable[..., Renode]) -> None:
     file = recording(
-        tmp_path / "dies.jsonl", passing("ResetEmulation"),
-        {"keyword": "ExecuteCommand", "arguments": ["start"], "transport_error": "closed", "log": ["Fatal error: out of luck"]},
+        tmp_path / "dies.jsonl",
+        passing("ResetEmulation"),
+        {
+            "keyword": "ExecuteCommand",
+            "arguments": ["start"],
+            "transport_error": "closed",
+            "log": ["Fatal error: out of luck"],
+        },
     )
     with RenodeProcess(stand_in("replay", str(file))) as process:
         client = RobotClient(process)
@@ -133,7 +149,9 @@ def test_dies_in_the_middle(tmp_path: Path, stand_in: Callable[..., Renode]) -> 
 
 def test_an_answer_that_is_no_result(tmp_path: Path, stand_in: Callable[..., Renode]) -> None:
     file = recording(
-        tmp_path / "odd.jsonl", {"keyword": "A", "answer": [1]}, {"keyword": "B", "response_xml": "<html>busy</html>"},
+        tmp_path / "odd.jsonl",
+        {"keyword": "A", "answer": [1]},
+        {"keyword": "B", "response_xml": "<html>busy</html>"},
         passing("ExecuteCommand", "cpu PC", answer="none"),
     )
     with RenodeProcess(stand_in("replay", str(file))) as process:
@@ -147,13 +165,17 @@ def test_an_answer_that_is_no_result(tmp_path: Path, stand_in: Callable[..., Ren
 
 
 def test_an_old_version_is_refused_and_ended(tmp_path: Path, stand_in: Callable[..., Renode]) -> None:
-    file = recording(tmp_path / "old.jsonl", passing("ExecuteCommand", "version", answer="Renode, version 1.15.3 (x)\n\n"))
-    with pytest.raises(EngineError, match="this is Renode 1.15.3"):
+    file = recording(
+        tmp_path / "old.jsonl", passing("ExecuteCommand", "version", answer="Renode, version 1.15.3 (x)\n\n")
+    )
+    with pytest.raises(EngineError, match=r"this is Renode 1.15.3"):
         RenodeSession(stand_in("replay", str(file)))
 
 
 def test_a_server_open_to_all_is_warned_of(tmp_path: Path, stand_in: Callable[..., Renode]) -> None:
-    file = recording(tmp_path / "open.jsonl", passing("ExecuteCommand", "version", answer="Renode, version 1.16.1 (x)\n\n"))
+    file = recording(
+        tmp_path / "open.jsonl", passing("ExecuteCommand", "version", answer="Renode, version 1.16.1 (x)\n\n")
+    )
     with RenodeSession(stand_in("replay", str(file), "--everywhere")) as session:
         assert session.warnings == [OPEN_TO_ALL]
         assert session.version == "1.16.1"

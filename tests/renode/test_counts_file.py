@@ -25,7 +25,12 @@ from tinysim.renode.price import price_counts
 from tinysim.renode.session import RenodeSession
 
 GOOD: dict[str, Any] = {
-    "schema": SCHEMA, "counter": "csharp", "cpu": "cortex-m4", "history": 2, "instructions": 14, "executed": 14,
+    "schema": SCHEMA,
+    "counter": "csharp",
+    "cpu": "cortex-m4",
+    "history": 2,
+    "instructions": 14,
+    "executed": 14,
     "markers": [["loop", 0x100, None]],
     "phases": [[-1, -1, 0xFFFFFFFF, 0], [0, 0, 0x20000100, 1]],
     "pieces": [[0x100, 2, 0, "00bfFEE7"], [0x200, 1, 0, "00eb0000"]],
@@ -36,7 +41,7 @@ GOOD: dict[str, Any] = {
 def test_what_a_file_says() -> None:
     counts = parse_counts(json.dumps(GOOD))
     assert counts.regions[0].name == "loop"
-    assert counts.phases[0].lowest_sp > 1 << 32              # never seen
+    assert counts.phases[0].lowest_sp > 1 << 32  # never seen
     assert counts.pieces[0].end == 0x104
     assert counts.rows[1].path == (-1, 0, 0)
     assert counts.read_code(0x100, 4) == bytes.fromhex("00bffee7")
@@ -65,21 +70,35 @@ def changed(*path: object, to: object) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not JSON"), ("{", "not JSON"), ("[]", "not a tinysim.counts/1 file: 'list'"), ("{}", "not a tinysim.counts/1 file: None"),
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[]", "not a tinysim.counts/1 file: 'list'"),
+        ("{}", "not a tinysim.counts/1 file: None"),
         ("[" * 100_000, "not JSON"),
         (changed("schema", to="tinysim.counts/2"), "not a tinysim.counts/1 file: 'tinysim.counts/2'"),
-        (changed("history", to=0), "history is 0"), (changed("history", to="2"), "history is '2'"),
-        (changed("history", to=True), "history is True"), (changed("history", to=3), "row 0 is not a list of 6"),
-        (changed("pieces", to={}), "pieces is not a list"), (changed("pieces", 0, 3, to="00bf"), "holds 1 instructions, not 2"),
-        (changed("pieces", 0, 3, to="zz"), "not hexadecimal"), (changed("pieces", 1, 3, to="00eb"), "whole Thumb instructions"),
-        (changed("pieces", 0, 0, to=-2), "address of piece 0 is -2"), (changed("pieces", 0, 0, to=0x101), "odd address"),
+        (changed("history", to=0), "history is 0"),
+        (changed("history", to="2"), "history is '2'"),
+        (changed("history", to=True), "history is True"),
+        (changed("history", to=3), "row 0 is not a list of 6"),
+        (changed("pieces", to={}), "pieces is not a list"),
+        (changed("pieces", 0, 3, to="00bf"), "holds 1 instructions, not 2"),
+        (changed("pieces", 0, 3, to="zz"), "not hexadecimal"),
+        (changed("pieces", 1, 3, to="00eb"), "whole Thumb instructions"),
+        (changed("pieces", 0, 0, to=-2), "address of piece 0 is -2"),
+        (changed("pieces", 0, 0, to=0x101), "odd address"),
         (changed("pieces", 0, 0, to=1 << 32), "address of piece 0"),
-        (changed("rows", 0, 3, to=2), "piece in row 0 is 2"), (changed("rows", 0, 3, to=-1), "row 0 counts no piece"),
-        (changed("rows", 0, 0, to=7), "phase of row 0 is 7"), (changed("rows", 1, 4, to=-5), "count of row 1 is -5"),
-        (changed("rows", 1, 4, to=6), "sum up to 16 instructions, not to the 14"), (changed("rows", 1, 4, to=1.5), "count of row 1 is 1.5"),
-        (changed("phases", to=[]), "phases is empty"), (changed("phases", 1, 0, to=1), "parent of phase 1 is 1"),
-        (changed("phases", 1, 1, to=4), "marker of phase 1 is 4"), (changed("phases", 0, 0, to=0), "parent of phase 0 is 0"),
-        (changed("markers", 0, 0, to=5), "name of marker 0 is not text"), (changed("markers", 0, 1, to=None), "start of marker 0 is None"),
+        (changed("rows", 0, 3, to=2), "piece in row 0 is 2"),
+        (changed("rows", 0, 3, to=-1), "row 0 counts no piece"),
+        (changed("rows", 0, 0, to=7), "phase of row 0 is 7"),
+        (changed("rows", 1, 4, to=-5), "count of row 1 is -5"),
+        (changed("rows", 1, 4, to=6), "sum up to 16 instructions, not to the 14"),
+        (changed("rows", 1, 4, to=1.5), "count of row 1 is 1.5"),
+        (changed("phases", to=[]), "phases is empty"),
+        (changed("phases", 1, 0, to=1), "parent of phase 1 is 1"),
+        (changed("phases", 1, 1, to=4), "marker of phase 1 is 4"),
+        (changed("phases", 0, 0, to=0), "parent of phase 0 is 0"),
+        (changed("markers", 0, 0, to=5), "name of marker 0 is not text"),
+        (changed("markers", 0, 1, to=None), "start of marker 0 is None"),
         (changed("markers", to=[["a", 0, None], ["a", 2, None]]), "two markers have one name"),
     ],
 )
@@ -92,7 +111,8 @@ def test_what_is_refused(text: str, message: str) -> None:
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4), max_leaves=8,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
 )
 
 
@@ -133,7 +153,11 @@ def test_pricing_a_file(dumped: Path, target: Image, board: Part, stand_in: Call
     assert [region.name for region in priced.regions] == ["invoke", "fib", "leaf", "tail", "marks"]
     for number, region in enumerate(priced.regions):
         expected = estimate.region(number, 50_000_000)
-        assert (region.cycles, region.instructions, region.calls) == (expected.cycles, expected.instructions, expected.calls)
+        assert (region.cycles, region.instructions, region.calls) == (
+            expected.cycles,
+            expected.instructions,
+            expected.calls,
+        )
         assert region.latency_s == pytest.approx(region.cycles / 50e6)
         assert sum(region.breakdown.values()) == region.cycles
     assert priced.regions[1].functions[0].name == "fib"

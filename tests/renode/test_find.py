@@ -41,7 +41,9 @@ def test_what_renode_run_noted(tmp_path: Path, form: str) -> None:
     folder.mkdir(parents=True)
     place = str(chosen.parent)
     notes = {
-        "one default": json.dumps({"version": "2.1", "default": place, "installations": {place: {"version": "1.16.1"}}}),
+        "one default": json.dumps(
+            {"version": "2.1", "default": place, "installations": {place: {"version": "1.16.1"}}}
+        ),
         "a default for each kind": json.dumps({"version": "2.0", "default": {"dotnet-portable": place}}),
         "not JSON": "{",
     }
@@ -70,7 +72,11 @@ def test_a_named_place_without_renode_is_an_error_not_a_reason_to_look_on(tmp_pa
 
 @pytest.mark.parametrize(
     ("text", "version"),
-    [("Renode, version 1.16.1 (d66b0c2a-202602161036)", (1, 16, 1)), ("Renode v2.0", (2, 0)), ("Renode v1.17.0.3", (1, 17, 0))],
+    [
+        ("Renode, version 1.16.1 (d66b0c2a-202602161036)", (1, 16, 1)),
+        ("Renode v2.0", (2, 0)),
+        ("Renode v1.17.0.3", (1, 17, 0)),
+    ],
 )
 def test_versions_that_are_taken(text: str, version: tuple[int, ...]) -> None:
     assert check_version(text) == version
@@ -78,7 +84,7 @@ def test_versions_that_are_taken(text: str, version: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["Renode, version 1.15.3 (x)", "Renode v0.9"])
 def test_older_versions_are_refused_with_the_reason(text: str) -> None:
-    with pytest.raises(EngineError, match="needs 1.16 or later: .* cycle counter does not synchronise"):
+    with pytest.raises(EngineError, match=r"needs 1.16 or later: .* cycle counter does not synchronise"):
         check_version(text)
 
 
@@ -89,7 +95,7 @@ def test_no_version_is_refused() -> None:
 
 def test_the_version_of_an_installation(tmp_path: Path) -> None:
     assert Renode(program(tmp_path / "renode"), FoundBy.PATH).version == "1.16.1"
-    with pytest.raises(EngineError, match="this is Renode 1.15.3"):
+    with pytest.raises(EngineError, match=r"this is Renode 1.15.3"):
         _ = Renode(program(tmp_path / "old", "Renode v1.15.3"), FoundBy.PATH).version
     with pytest.raises(EngineError, match="printed nothing"):
         _ = Renode(program(tmp_path / "mute", ""), FoundBy.PATH).version

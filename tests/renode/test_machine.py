@@ -55,8 +55,14 @@ def session(request: pytest.FixtureRequest, stand_in: Callable[..., Renode]) -> 
 
 def embedded(image: Image, board: Part, depth: int) -> tuple[Machine, Run]:
     machine = Machine(
-        image, board, depth=depth, predict=False, regions=regions_of(image), layers_in=image.symbol("invoke").address,
-        layer_sites=layer_sites(image), layer_count=100,
+        image,
+        board,
+        depth=depth,
+        predict=False,
+        regions=regions_of(image),
+        layers_in=image.symbol("invoke").address,
+        layer_sites=layer_sites(image),
+        layer_count=100,
     )
     prepare(machine, image)
     machine.run_to(image.symbol("finished").address)
@@ -65,8 +71,13 @@ def embedded(image: Image, board: Part, depth: int) -> tuple[Machine, Run]:
 
 def inside(image: Image, board: Part, depth: int, session: RenodeSession) -> tuple[RenodeMachine, Run]:
     machine = RenodeMachine(
-        image, board, depth=depth, regions=regions_of(image), layers_in=image.symbol("invoke").address,
-        layer_sites=layer_sites(image), session=session,
+        image,
+        board,
+        depth=depth,
+        regions=regions_of(image),
+        layers_in=image.symbol("invoke").address,
+        layer_sites=layer_sites(image),
+        session=session,
     )
     prepare(machine, image)
     machine.run_to(image.symbol("finished").address)
@@ -85,7 +96,7 @@ def test_agrees_with_the_embedded_engine(target: Image, board: Part, session: Re
         cost, other = ours.region(number, 100_000_000), theirs.region(number, 100_000_000)
         assert cost.instructions == other.instructions
         assert cost.cycles == pytest.approx(other.cycles, rel=1e-3)
-        assert dict((f.name, f.instructions) for f in cost.functions) == dict((f.name, f.instructions) for f in other.functions)
+        assert {f.name: f.instructions for f in cost.functions} == {f.name: f.instructions for f in other.functions}
         # both look only where something new happens
         assert run.lowest_sp(number) == pytest.approx(expected.lowest_sp(number), abs=32)
 
@@ -101,8 +112,8 @@ def test_layers_get_their_own_instructions(target: Image, board: Part, session: 
         layers.append([round(float(row @ prices.instructions)) for row in counts.executions])
     assert layers[0] == layers[1]
     outside, first, tail, _, last = layers[0]
-    assert first == last                         # leaf, with the same path through it
-    assert tail > first                          # leaf, and what calls it
+    assert first == last  # leaf, with the same path through it
+    assert tail > first  # leaf, and what calls it
     assert outside > 0
 
 
@@ -141,22 +152,22 @@ def test_a_loop_that_does_nothing_ends_a_program(target: Image, board: Part, ses
 def test_an_access_where_nothing_is_names_it(target: Image, board: Part, session: RenodeSession) -> None:
     machine = RenodeMachine(target, board, depth=1, session=session)
     prepare(machine, target, "read hole")
-    with pytest.raises(FaultError, match="read of 4 bytes at 0x60000000 at .* in Reset_Handler"):
+    with pytest.raises(FaultError, match=r"read of 4 bytes at 0x60000000 at .* in Reset_Handler"):
         machine.run_to(target.symbol("finished").address)
 
 
 def test_a_program_that_never_arrives_says_where_it_was(target: Image, board: Part, session: RenodeSession) -> None:
     machine = RenodeMachine(target, board, depth=1, budget=200_000, session=session)
     prepare(machine, target, "spin")
-    with pytest.raises(FaultError, match="ran .* instructions without reaching its end; it was at .* in Reset_Handler"):
+    with pytest.raises(FaultError, match=r"ran .* without reaching its end; it was at .* in Reset_Handler"):
         machine.run_to(target.symbol("finished").address)
 
 
 def test_memory_outside_the_part_is_refused(target: Image, board: Part, session: RenodeSession) -> None:
     machine = RenodeMachine(target, board, depth=1, session=session)
-    with pytest.raises(EngineError, match="has no 16 bytes at 0x2000fff8"):
+    with pytest.raises(EngineError, match=r"has no 16 bytes at 0x2000fff8"):
         machine.read(0x2000FFF8, 16)
-    data = bytes(range(256)) * 600               # more than one transfer
+    data = bytes(range(256)) * 600  # more than one transfer
     with pytest.raises(EngineError):
         machine.write(0x20000000, data)
     machine.write(0x08010000, data)
@@ -176,7 +187,9 @@ def test_the_stack_is_painted(target: Image, board: Part, session: RenodeSession
 def test_firmware_for_another_part_is_refused(target: Image, board: Part, session: RenodeSession) -> None:
     import dataclasses
 
-    elsewhere = dataclasses.replace(board, regions=tuple(dataclasses.replace(r, base=r.base + 0x4000000) for r in board.regions))
+    elsewhere = dataclasses.replace(
+        board, regions=tuple(dataclasses.replace(r, base=r.base + 0x4000000) for r in board.regions)
+    )
     with pytest.raises(ImageError, match="where BOARD has no memory"):
         RenodeMachine(target, elsewhere, depth=1, session=session)
 

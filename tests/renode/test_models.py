@@ -1,4 +1,5 @@
-"""Platform descriptions: those of the catalogue against the table of Renode's models, and a user's own made into parts."""
+"""Platform descriptions: those of the catalogue against the table of Renode's models, and a user's own made into
+parts."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def test_import_makes_a_part(tmp_path: Path) -> None:
     part = read_part(tmp_path / "board.toml")
     assert (part.core, part.fpu, part.max_clock_hz) == ("cortex-m4", "fpv4-sp", 100_000_000)
     assert [(r.name, r.kind, r.base, r.size) for r in part.regions] == [
-        ("flash", RegionKind.FLASH, 0x08000000, 0x40000), ("sram", RegionKind.SRAM, 0x20000000, 0x10000),
+        ("flash", RegionKind.FLASH, 0x08000000, 0x40000),
+        ("sram", RegionKind.SRAM, 0x20000000, 0x10000),
     ]
     assert "systickFrequency in line 10" in imported.toml
     assert any("wait states" in note for note in imported.notes)
@@ -84,7 +86,9 @@ def test_import_with_what_a_description_does_not_say(tmp_path: Path) -> None:
     text += "\nscratch: Memory.MappedMemory @ sysbus 0x30000000\n    size: 0x8000\n"
     path = tmp_path / "my.repl"
     path.write_text(text)
-    with pytest.raises(PartError, match=r"my.repl:1: the description names no clock .give the maximum, as in --clock 120MHz"):
+    with pytest.raises(
+        PartError, match=r"my.repl:1: the description names no clock .give the maximum, as in --clock 120MHz"
+    ):
         import_part(path)
     with pytest.raises(PartError, match="does not say which FPU"):
         import_part(path, clock_hz=200_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tinysim.image import Image, load_image
 from tinysim.part import Part
 from tinysim.renode.pieces import BlockKey, Piece, Row, changes_flow, join_pieces, length_of, make_run
 
-NOP, BRANCH, WIDE = b"\x00\xbf", b"\xfe\xe7", b"\x00\xeb\x00\x00"          # nop; b .; add.w r0, r0, r0
+NOP, BRANCH, WIDE = b"\x00\xbf", b"\xfe\xe7", b"\x00\xeb\x00\x00"  # nop; b .; add.w r0, r0, r0
 
 
 def by_key(run: Run) -> dict[BlockKey, int]:
@@ -26,7 +27,8 @@ def by_key(run: Run) -> dict[BlockKey, int]:
     result: dict[BlockKey, int] = defaultdict(int)
     for key, executions in zip(run.key, run.executions, strict=True):
         blocks = tuple(
-            (NO_BLOCK, 0) if b == NO_BLOCK else (int(run.block_address[b]), int(run.block_size[b])) for b in run.keys[key]
+            (NO_BLOCK, 0) if b == NO_BLOCK else (int(run.block_address[b]), int(run.block_size[b]))
+            for b in run.keys[key]
         )
         result[blocks if run.keys[key][0] != NO_BLOCK else ((NO_BLOCK, 0), *blocks[1:])] += int(executions)
     return dict(result)
@@ -34,8 +36,14 @@ def by_key(run: Run) -> dict[BlockKey, int]:
 
 @pytest.mark.parametrize(
     "dump",
-    ["d_blocks_end_default.csv", "d_blocks_end_1.csv", "d_blocks_begin_default.csv", "d_blocks_begin_1.csv", "j_blocks_default.csv",
-     "j_blocks_1.csv"],
+    [
+        "d_blocks_end_default.csv",
+        "d_blocks_end_1.csv",
+        "d_blocks_begin_default.csv",
+        "d_blocks_begin_1.csv",
+        "j_blocks_default.csv",
+        "j_blocks_1.csv",
+    ],
 )
 def test_recorded_dumps_give_the_counts_of_the_embedded_engine(shared: Path, board: Part, dump: str) -> None:
     image = load_image(shared / "target" / "prog.elf")
@@ -44,7 +52,7 @@ def test_recorded_dumps_give_the_counts_of_the_embedded_engine(shared: Path, boa
     machine.run_to(image.symbol("bench_done").address)
     expected = machine.take()
     pieces, rows = read_dump(shared / dump, image)
-    assert sum(row.executions * pieces[row.path[-1]].instructions for row in rows) == 333_990      # what Renode executed
+    assert sum(row.executions * pieces[row.path[-1]].instructions for row in rows) == 333_990  # what Renode executed
     joined = join_pieces(pieces, rows, 1)
     run = make_run(joined, [Phase(0, -1, 1 << 40, 0)], [], 1)
     assert by_key(run) == by_key(expected)
@@ -62,7 +70,7 @@ def programs(draw: st.DrawFn) -> tuple[dict[int, bytes], list[tuple[int, int]], 
     """Code in blocks, a walk through them as (address, bytes), and for each step where it is cut."""
     count = draw(st.integers(1, 5))
     code: dict[int, bytes] = {}
-    entries: list[tuple[int, int]] = []                  # a block, and an entry into its middle
+    entries: list[tuple[int, int]] = []  # a block, and an entry into its middle
     at = 0x08000000
     for _ in range(count):
         body = draw(st.lists(st.sampled_from([NOP, WIDE]), min_size=1, max_size=6))
@@ -84,7 +92,7 @@ def pieces_of(code: dict[int, bytes], step: tuple[int, int], cuts: list[int]) ->
         at += length_of(data[at] | data[at + 1] << 8)
         edges.append(at)
     chosen = sorted({0, len(data)} | {edges[c] for c in cuts if c < len(edges)})
-    return [(address + a, data[a:b]) for a, b in zip(chosen, chosen[1:], strict=False)]
+    return [(address + a, data[a:b]) for a, b in itertools.pairwise(chosen)]
 
 
 def rows_of(parts: list[tuple[int, bytes]], history: int) -> tuple[list[Piece], list[Row]]:
@@ -119,7 +127,9 @@ def expected_counts(walk: list[tuple[int, int]], depth: int) -> dict[tuple[int, 
 
 @given(programs(), st.integers(1, 2))
 @settings(max_examples=150, deadline=None)
-def test_uncut_code_is_counted_as_it_ran(program: tuple[dict[int, bytes], list[tuple[int, int]], list[list[int]]], depth: int) -> None:
+def test_uncut_code_is_counted_as_it_ran(
+    program: tuple[dict[int, bytes], list[tuple[int, int]], list[list[int]]], depth: int
+) -> None:
     code, walk, _ = program
     pieces, rows = rows_of([part for step in walk for part in pieces_of(code, step, [])], depth)
     assert join_pieces(pieces, rows, depth) == expected_counts(walk, depth)
@@ -127,16 +137,20 @@ def test_uncut_code_is_counted_as_it_ran(program: tuple[dict[int, bytes], list[t
 
 @given(programs(), st.integers(1, 2))
 @settings(max_examples=300, deadline=None)
-def test_cuts_change_no_count(program: tuple[dict[int, bytes], list[tuple[int, int]], list[list[int]]], depth: int) -> None:
+def test_cuts_change_no_count(
+    program: tuple[dict[int, bytes], list[tuple[int, int]], list[list[int]]], depth: int
+) -> None:
     code, walk, cuts = program
     parts = [part for step, cut in zip(walk, cuts, strict=True) for part in pieces_of(code, step, cut)]
-    pieces, rows = rows_of(parts, 3 * depth)             # enough to see every block's beginning: none is cut more than twice
+    pieces, rows = rows_of(parts, 3 * depth)  # enough to see every block's beginning: none is cut more than twice
     assert join_pieces(pieces, rows, depth) == expected_counts(walk, depth)
 
 
 @given(programs())
 @settings(max_examples=200, deadline=None)
-def test_a_short_history_loses_no_block(program: tuple[dict[int, bytes], list[tuple[int, int]], list[list[int]]]) -> None:
+def test_a_short_history_loses_no_block(
+    program: tuple[dict[int, bytes], list[tuple[int, int]], list[list[int]]],
+) -> None:
     code, walk, cuts = program
     parts = [part for step, cut in zip(walk, cuts, strict=True) for part in pieces_of(code, step, cut)]
     pieces, rows = rows_of(parts, 1)
@@ -151,13 +165,20 @@ def test_a_short_history_loses_no_block(program: tuple[dict[int, bytes], list[tu
 
 def test_a_block_left_early_is_counted_as_far_as_it_ran() -> None:
     # an exception after the first instruction of a block, its handler, and then the rest
-    pieces = [Piece(0x100, 2, NOP + NOP), Piece(0x200, 2, NOP + BRANCH), Piece(0x104, 2, NOP + BRANCH), Piece(0x100, 4, NOP + NOP + NOP + BRANCH)]
+    pieces = [
+        Piece(0x100, 2, NOP + NOP),
+        Piece(0x200, 2, NOP + BRANCH),
+        Piece(0x104, 2, NOP + BRANCH),
+        Piece(0x100, 4, NOP + NOP + NOP + BRANCH),
+    ]
     rows = [Row(0, (NO_BLOCK, 3), 1), Row(0, (3, 3), 8), Row(0, (3, 0), 1), Row(0, (0, 1), 1), Row(0, (1, 2), 1)]
     joined = join_pieces(pieces, rows, 1)
     assert joined[0, ((0x100, 8), (0x100, 4))] == 1
     assert joined[0, ((0x100, 4), (0x200, 4))] == 1
     assert joined[0, ((0x200, 4), (0x104, 4))] == 1
-    assert sum(key[-1][1] * n for (_, key), n in joined.items()) == sum(len(pieces[r.path[-1]].code) * r.executions for r in rows)
+    assert sum(key[-1][1] * n for (_, key), n in joined.items()) == sum(
+        len(pieces[r.path[-1]].code) * r.executions for r in rows
+    )
 
 
 def test_a_stretch_begins_a_block() -> None:
@@ -187,10 +208,31 @@ def test_flow_against_the_disassembler(target: Image) -> None:
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
-        ("dfe810f0", True), ("dfe800f0", True), ("bde8f081", True), ("5df804fb", True), ("00f001b8", True), ("00f0fef8", True),
-        ("00f08080", True), ("8bd0", True), ("10b1", True), ("7047", True), ("8747", True), ("f8bd", True), ("8746", True), ("8744", True),
-        ("bff34f8f", False), ("80f30988", False), ("eff30980", False), ("00bf", False), ("2de9f041", False), ("00df", False), ("00be", False),
-        ("52f8045f", False), ("b0fbf1f0", False), ("c046", False), ("8046", False),
+        ("dfe810f0", True),
+        ("dfe800f0", True),
+        ("bde8f081", True),
+        ("5df804fb", True),
+        ("00f001b8", True),
+        ("00f0fef8", True),
+        ("00f08080", True),
+        ("8bd0", True),
+        ("10b1", True),
+        ("7047", True),
+        ("8747", True),
+        ("f8bd", True),
+        ("8746", True),
+        ("8744", True),
+        ("bff34f8f", False),
+        ("80f30988", False),
+        ("eff30980", False),
+        ("00bf", False),
+        ("2de9f041", False),
+        ("00df", False),
+        ("00be", False),
+        ("52f8045f", False),
+        ("b0fbf1f0", False),
+        ("c046", False),
+        ("8046", False),
     ],
 )
 def test_flow_of_single_instructions(code: str, changes: bool) -> None:
@@ -204,7 +246,12 @@ def test_code_that_is_no_whole_instructions_is_refused(code: str) -> None:
 
 
 def test_calls_of_regions_are_their_entries() -> None:
-    phases = [Phase(0, -1, 1 << 40, 0), Phase(0, 0, 0x20000100, 3), Phase(1, 1, 0x20000080, 5), Phase(0, 1, 0x200000C0, 2)]
+    phases = [
+        Phase(0, -1, 1 << 40, 0),
+        Phase(0, 0, 0x20000100, 3),
+        Phase(1, 1, 0x20000080, 5),
+        Phase(0, 1, 0x200000C0, 2),
+    ]
     regions = [MeasuredRegion("a", 0x100), MeasuredRegion("b", 0x200)]
     run = make_run({(2, ((NO_BLOCK, 0), (0x200, 4))): 7}, phases, regions, 1)
     assert run.calls == (3, 7)

@@ -26,7 +26,7 @@ def test_starts_and_ends(stand_in: Callable[..., Renode]) -> None:
         assert not listens_beyond_this_machine(process.port)
     assert not process.running
     assert not process.folder.exists()
-    process.close()                              # again: nothing happens
+    process.close()  # again: nothing happens
 
 
 def test_a_crash_at_the_start_shows_the_last_log_lines(stand_in: Callable[..., Renode]) -> None:
@@ -70,7 +70,10 @@ def test_dies_with_its_parent(stand_in: Callable[..., Renode], tmp_path: Path, h
     renode = stand_in("live")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(renode.path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        [sys.executable, "-c", PARENT, str(renode.path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
     )
     assert parent.stdout is not None
     assert int(parent.stdout.readline()) in leftovers(tmp_path)
@@ -92,8 +95,12 @@ TABLE = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when re
 @pytest.mark.parametrize(
     ("address", "beyond"),
     [
-        ("0100007F", False), ("00000000", True), ("0B00A8C0", True), ("00000000000000000000000000000000", True),
-        ("00000000000000000000000001000000", False), ("0000000000000000FFFF00000100007F", False),
+        ("0100007F", False),
+        ("00000000", True),
+        ("0B00A8C0", True),
+        ("00000000000000000000000000000000", True),
+        ("00000000000000000000000001000000", False),
+        ("0000000000000000FFFF00000100007F", False),
     ],
 )
 def test_what_a_port_is_bound_to(tmp_path: Path, address: str, beyond: bool) -> None:
@@ -102,5 +109,5 @@ def test_what_a_port_is_bound_to(tmp_path: Path, address: str, beyond: bool) -> 
     table = tmp_path / "tcp"
     table.write_text(TABLE.format(address))
     assert listens_beyond_this_machine(0xC000, (table,)) is beyond
-    assert not listens_beyond_this_machine(0xC001, (table,))      # connected, not listening
+    assert not listens_beyond_this_machine(0xC001, (table,))  # connected, not listening
     assert listens_beyond_this_machine(0xC000, (tmp_path / "none",))

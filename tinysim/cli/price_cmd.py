@@ -17,11 +17,19 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog="Example: tinysim price counts.json --part stm32l4r5zi --clock 80MHz")
     def price(
-        counts: Annotated[Path, typer.Argument(help="What tinysim_dump or TinysimDump wrote inside Renode.", metavar="COUNTS.json")],
+        counts: Annotated[
+            Path, typer.Argument(help="What tinysim_dump or TinysimDump wrote inside Renode.", metavar="COUNTS.json")
+        ],
         part: Annotated[str, typer.Option("--part", "-p", help="A part by name or file.")],
-        clock: Annotated[str | None, typer.Option(help="The core clock, such as 80MHz; default: the part's maximum.")] = None,
-        firmware: Annotated[Path | None, typer.Option(help="The ELF file that ran, for function names.", metavar="FILE.elf")] = None,
-        json: Annotated[str | None, typer.Option(help="Write JSON to a file, or - for standard output.", metavar="FILE|-")] = None,
+        clock: Annotated[
+            str | None, typer.Option(help="The core clock, such as 80MHz; default: the part's maximum.")
+        ] = None,
+        firmware: Annotated[
+            Path | None, typer.Option(help="The ELF file that ran, for function names.", metavar="FILE.elf")
+        ] = None,
+        json: Annotated[
+            str | None, typer.Option(help="Write JSON to a file, or - for standard output.", metavar="FILE|-")
+        ] = None,
     ) -> None:
         """Price block counts taken in your own Renode session (platforms/tinysim.py) on a part."""
         from tinysim.part import load_part

@@ -30,7 +30,8 @@ class CompileError(EngineError):
 class RobotClient:
     """Keywords of Renode's robot server, each with a time-out in seconds of this machine's time.
 
-    The server has one thread: a call that is not answered in time blocks it for good. Renode is then ended, and the error says
+    The server has one thread: a call that is not answered in time blocks it for good. Renode is then ended, and the
+    error says
     what the log said last.
     """
 
@@ -44,7 +45,9 @@ class RobotClient:
         what = f"{name} {' '.join(arguments)}".strip()
         answer = self._call("run_keyword", (name, list(arguments)), what, limit)
         if not isinstance(answer, dict) or "status" not in answer:
-            raise EngineError(f"Renode's robot server answered {what!r} with something else than a result", details=repr(answer)[:400])
+            raise EngineError(
+                f"Renode's robot server answered {what!r} with something else than a result", details=repr(answer)[:400]
+            )
         if answer["status"] == "PASS":
             return answer.get("return")
         raise _meaning(str(answer.get("error", "")), what)
@@ -90,7 +93,8 @@ class RobotClient:
             ) from None
         except Exception as error:  # expat's, or any of the many ways an answer can be malformed
             raise EngineError(
-                f"Renode's robot server answered {what!r} with HTTP {status} and no XML-RPC", details=content[:400].decode(errors="replace")
+                f"Renode's robot server answered {what!r} with HTTP {status} and no XML-RPC",
+                details=content[:400].decode(errors="replace"),
             ) from error
         return value  # type: ignore[return-value]
 
@@ -101,16 +105,21 @@ class RobotClient:
         if abort:
             raise FaultError(
                 f"the firmware stopped at {abort[1].lower()}: {abort[2].rstrip('.')}",
-                hint="Renode cannot go on after this; the log is below", details=log,
+                hint="Renode cannot go on after this; the log is below",
+                details=log,
             ) from None
         raise EngineError(
-            f"Renode did not answer {what!r} within {timeout_s:.3g} s and was ended", hint="its last log lines are below", details=log
+            f"Renode did not answer {what!r} within {timeout_s:.3g} s and was ended",
+            hint="its last log lines are below",
+            details=log,
         ) from None
 
     def _died(self, what: str, error: Exception) -> NoReturn:
-        self.process.close()          # also waits for the rest of the log
+        self.process.close()  # also waits for the rest of the log
         log = self.process.last_lines()
-        raise EngineError(f"Renode ended while it ran {what!r}", hint="its last log lines are below", details=log) from error
+        raise EngineError(
+            f"Renode ended while it ran {what!r}", hint="its last log lines are below", details=log
+        ) from error
 
 
 def quoted(text: str) -> str:
@@ -123,17 +132,31 @@ def quoted(text: str) -> str:
 def _meaning(message: str, what: str) -> TinysimError:
     """Renode's message as the error of whose fault it is."""
     if missing := _NO_SYMBOL.search(message):
-        return ImageError(f"the firmware has no symbol {missing[1].strip()!r}", hint="`arm-none-eabi-nm` lists what there is")
+        return ImageError(
+            f"the firmware has no symbol {missing[1].strip()!r}", hint="`arm-none-eabi-nm` lists what there is"
+        )
     if bad := _DESCRIPTION.search(message):
-        first = bad[2].strip().splitlines()
+        said = " ".join(line.strip() for line in bad[2].strip().splitlines()[:2])
         return PartError(
-            f"{bad[3]}:{bad[4]}: Renode rejects the platform description: {' '.join(line.strip() for line in first[:2])} ({bad[1]})",
-            hint="correct the line, or see Renode's documentation of platform descriptions", details=message.strip(),
+            f"{bad[3]}:{bad[4]}: Renode rejects the platform description: {said} ({bad[1]})",
+            hint="correct the line, or see Renode's documentation of platform descriptions",
+            details=message.strip(),
         )
     if "LoadELF" in what and ("Parameters did not match" in message or _NO_ELF.search(message)):
-        return ImageError(f"Renode cannot load the firmware ({what})", hint="check that it is an ELF file", details=message.strip())
+        return ImageError(
+            f"Renode cannot load the firmware ({what})", hint="check that it is an ELF file", details=message.strip()
+        )
     if "compilation error" in message or "Errors during compilation" in message:
-        return CompileError("Renode could not compile the block counter", hint="a counter in IronPython is used instead", details=message.strip())
+        return CompileError(
+            "Renode could not compile the block counter",
+            hint="a counter in IronPython is used instead",
+            details=message.strip(),
+        )
     # Could not execute command 'X': There was an error executing command 'X'<what matters>
-    told = re.sub(r"^\w+: Could not execute command '.*?': (?:There was an error executing command '.*?')?", "", message.strip(), flags=re.DOTALL)
+    told = re.sub(
+        r"^\w+: Could not execute command '.*?': (?:There was an error executing command '.*?')?",
+        "",
+        message.strip(),
+        flags=re.DOTALL,
+    )
     return EngineError(f"Renode refused {what!r}: {' '.join(told.split()) or 'no reason given'}")

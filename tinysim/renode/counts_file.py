@@ -66,7 +66,9 @@ def read_counts(path: Path | str) -> CountsFile:
     path = Path(path)
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path} is larger than any counts file", hint="pass a file written by tinysim_dump or TinysimDump")
+            raise InputError(
+                f"{path} is larger than any counts file", hint="pass a file written by tinysim_dump or TinysimDump"
+            )
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
@@ -80,7 +82,9 @@ def parse_counts(text: str, name: str = "counts") -> CountsFile:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{name} is not JSON: {error}", hint="pass a file written by tinysim_dump or TinysimDump") from None
+        raise InputError(
+            f"{name} is not JSON: {error}", hint="pass a file written by tinysim_dump or TinysimDump"
+        ) from None
     return _Reader(name).file(data)
 
 
@@ -91,11 +95,16 @@ def write_counts(counts: CountsFile, path: Path | str) -> None:
 
 def _plain(counts: CountsFile) -> dict[str, Any]:
     return {
-        "schema": SCHEMA, "counter": counts.counter, "cpu": counts.cpu, "history": counts.history,
-        "instructions": counts.instructions, "executed": counts.executed,
+        "schema": SCHEMA,
+        "counter": counts.counter,
+        "cpu": counts.cpu,
+        "history": counts.history,
+        "instructions": counts.instructions,
+        "executed": counts.executed,
         "markers": [[r.name, r.start, r.stop] for r in counts.regions],
         "phases": [
-            [p.parent if number else -1, p.marker, min(p.lowest_sp, _NO_STACK), p.entries] for number, p in enumerate(counts.phases)
+            [p.parent if number else -1, p.marker, min(p.lowest_sp, _NO_STACK), p.entries]
+            for number, p in enumerate(counts.phases)
         ],
         "pieces": [[p.address, p.instructions, int(p.fresh), p.code.hex()] for p in counts.pieces],
         "rows": [[r.phase, *r.path, r.executions] for r in counts.rows],
@@ -109,7 +118,9 @@ class _Reader:
         self.name = name
 
     def fail(self, what: str) -> NoReturn:
-        raise InputError(f"{self.name}: {what}", hint="dump the counts again; the file is damaged or of another version")
+        raise InputError(
+            f"{self.name}: {what}", hint="dump the counts again; the file is damaged or of another version"
+        )
 
     def number(self, value: object, what: str, low: int, high: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -129,23 +140,34 @@ class _Reader:
     def file(self, data: object) -> CountsFile:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-            raise InputError(f"{self.name} is not a {SCHEMA} file: {found!r}", hint="pass a file written by tinysim_dump or TinysimDump")
+            raise InputError(
+                f"{self.name} is not a {SCHEMA} file: {found!r}",
+                hint="pass a file written by tinysim_dump or TinysimDump",
+            )
         history = self.number(data.get("history"), "history", 1, _MOST_HISTORY)
         regions = tuple(self.region(item, k) for k, item in enumerate(self.list(data.get("markers"), "markers")))
         names = [region.name for region in regions]
         if len(set(names)) != len(names):
             self.fail("two markers have one name")
-        phases = tuple(self.phase(item, k, len(regions)) for k, item in enumerate(self.list(data.get("phases"), "phases")))
+        phases = tuple(
+            self.phase(item, k, len(regions)) for k, item in enumerate(self.list(data.get("phases"), "phases"))
+        )
         if not phases:
             self.fail("phases is empty")
         pieces = tuple(self.piece(item, k) for k, item in enumerate(self.list(data.get("pieces"), "pieces")))
         rows = tuple(
-            self.row(item, k, history, len(phases), len(pieces)) for k, item in enumerate(self.list(data.get("rows"), "rows"))
+            self.row(item, k, history, len(phases), len(pieces))
+            for k, item in enumerate(self.list(data.get("rows"), "rows"))
         )
         most = (1 << 63) - 1
         result = CountsFile(
-            cpu=self.text(data.get("cpu"), "cpu"), counter=self.text(data.get("counter"), "counter"), history=history,
-            regions=regions, phases=phases, pieces=pieces, rows=rows,
+            cpu=self.text(data.get("cpu"), "cpu"),
+            counter=self.text(data.get("counter"), "counter"),
+            history=history,
+            regions=regions,
+            phases=phases,
+            pieces=pieces,
+            rows=rows,
             instructions=self.number(data.get("instructions"), "instructions", 0, most),
             executed=self.number(data.get("executed"), "executed", 0, most),
         )
@@ -158,7 +180,8 @@ class _Reader:
         name, start, stop = self.list(item, f"marker {number}", 3)
         top = (1 << 32) - 1
         return MeasuredRegion(
-            self.text(name, f"name of marker {number}"), self.number(start, f"start of marker {number}", 0, top),
+            self.text(name, f"name of marker {number}"),
+            self.number(start, f"start of marker {number}", 0, top),
             None if stop is None else self.number(stop, f"end of marker {number}", 0, top),
         )
 
@@ -183,12 +206,13 @@ class _Reader:
             self.fail(f"code of piece {number} is not hexadecimal")
         piece = Piece(
             self.number(address, f"address of piece {number}", 0, (1 << 32) - 1 - len(data)),
-            self.number(instructions, f"instructions of piece {number}", 1, 1 << 16), data,
+            self.number(instructions, f"instructions of piece {number}", 1, 1 << 16),
+            data,
             bool(self.number(fresh, f"mark of piece {number}", 0, 1)),
         )
         if piece.address & 1:
             self.fail(f"piece {number} is at an odd address")
-        changes_flow(data)          # refuses what is no sequence of whole instructions
+        changes_flow(data)  # refuses what is no sequence of whole instructions
         at = found = 0
         while at < len(data):
             at += length_of(data[at] | data[at + 1] << 8)
@@ -203,8 +227,7 @@ class _Reader:
         if path[-1] == NO_BLOCK:
             self.fail(f"row {number} counts no piece")
         return Row(
-            self.number(values[0], f"phase of row {number}", 0, phases - 1), tuple(path),
+            self.number(values[0], f"phase of row {number}", 0, phases - 1),
+            tuple(path),
             self.number(values[-1], f"count of row {number}", 0, (1 << 62)),
         )
-
-

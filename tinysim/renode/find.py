@@ -73,7 +73,12 @@ def installed_version(renode: Renode, timeout_s: float = 30.0) -> str:
     try:
         answer = subprocess.run(
             [str(renode.path), "--version"],
-            capture_output=True, stdin=subprocess.DEVNULL, text=True, errors="replace", timeout=timeout_s, check=False,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EngineError(f"{renode.path} --version did not answer ({error})", hint=HOW_TO_GET) from error

@@ -1,6 +1,7 @@
 """Make a part of a Renode user's own platform description.
 
-What is read: `tinysim.repl`'s subset of the language. What becomes of it: memories (``Memory.*`` models with an address on
+What is read: `tinysim.repl`'s subset of the language. What becomes of it: memories (``Memory.*`` models with an
+address on
 ``sysbus``) with the kind their name and address tell, one Cortex-M4 or M7 core, and the clock of the SysTick. What a
 description does not say (wait states, caches, prices, and on an M7 the FPU) is left out or asked for, never assumed.
 """
@@ -23,11 +24,18 @@ __all__ = ["ImportedPart", "import_part"]
 _CORES = {"cortex-m4": "cortex-m4", "cortex-m4f": "cortex-m4", "cortex-m7": "cortex-m7"}
 _FPUS = ("fpv4-sp", "fpv5-sp", "fpv5-dp")
 _NAMED = (
-    ("itcm", RegionKind.ITCM), ("dtcm", RegionKind.DTCM), ("ccm", RegionKind.CCM), ("axi", RegionKind.AXI),
-    ("backup", RegionKind.BACKUP), ("bkp", RegionKind.BACKUP), ("flash", RegionKind.FLASH), ("rom", RegionKind.FLASH),
-    ("sram", RegionKind.SRAM), ("ram", RegionKind.SRAM),
+    ("itcm", RegionKind.ITCM),
+    ("dtcm", RegionKind.DTCM),
+    ("ccm", RegionKind.CCM),
+    ("axi", RegionKind.AXI),
+    ("backup", RegionKind.BACKUP),
+    ("bkp", RegionKind.BACKUP),
+    ("flash", RegionKind.FLASH),
+    ("rom", RegionKind.FLASH),
+    ("sram", RegionKind.SRAM),
+    ("ram", RegionKind.SRAM),
 )
-_CODE_END, _SRAM_END = 0x20000000, 0x40000000           # Armv7-M system address map, B3.1
+_CODE_END, _SRAM_END = 0x20000000, 0x40000000  # Armv7-M system address map, B3.1
 _EXTERNAL = range(0x60000000, 0xA0000000)
 _LARGEST_BYTES = 64 << 20
 
@@ -49,12 +57,18 @@ class _Memory:
 
 
 def import_part(
-    path: Path | str, *, clock_hz: int | None = None, fpu: str | None = None, kinds: Mapping[str, RegionKind] | None = None
+    path: Path | str,
+    *,
+    clock_hz: int | None = None,
+    fpu: str | None = None,
+    kinds: Mapping[str, RegionKind] | None = None,
 ) -> ImportedPart:
     """A part file for the platform description at ``path``, to be written beside it with the ending ``.toml``.
 
-    ``clock_hz``: the maximum clock; default: what the description gives the SysTick. ``fpu``: ``fpv5-sp`` or ``fpv5-dp`` on an M7.
-    ``kinds``: the kinds of memories whose name and address do not tell. Raises PartError with file and line for what is not
+    ``clock_hz``: the maximum clock; default: what the description gives the SysTick. ``fpu``: ``fpv5-sp`` or
+    ``fpv5-dp`` on an M7.
+    ``kinds``: the kinds of memories whose name and address do not tell. Raises PartError with file and line for what
+    is not
     understood, or not enough to make a part.
     """
     path = Path(path)
@@ -66,7 +80,9 @@ def import_part(
     clock_text, clock_source = _clock(platform, clock_hz)
     fpu = _fpu(platform, core_entry, core, fpu)
     if not any(entry.type == "Miscellaneous.DWT" for entry in platform.entries):
-        notes.append("the description has no DWT: inside Renode the cycle counter reads 0 (add Miscellaneous.DWT at 0xE0001000)")
+        notes.append(
+            "the description has no DWT: inside Renode the cycle counter reads 0 (add Miscellaneous.DWT at 0xE0001000)"
+        )
     notes.append("no wait states or caches are known: use --ideal-memory, or add [wait_states] from the data sheet")
     return ImportedPart(_toml(path, core, fpu, memories, clock_text, clock_source), tuple(notes))
 
@@ -99,7 +115,12 @@ def _fpu(platform: Platform, entry: Entry, core: str, fpu: str | None) -> str:
     if core == "cortex-m4":
         return fpu or "fpv4-sp"
     if fpu is None:
-        raise _fail(platform, entry.line, "the description does not say which FPU this Cortex-M7 has", "give --fpu fpv5-sp or fpv5-dp")
+        raise _fail(
+            platform,
+            entry.line,
+            "the description does not say which FPU this Cortex-M7 has",
+            "give --fpu fpv5-sp or fpv5-dp",
+        )
     if fpu not in _FPUS:
         raise PartError(f"no FPU {fpu!r}", hint=f"one of {', '.join(_FPUS)}")
     return fpu
@@ -112,7 +133,10 @@ def _clock(platform: Platform, clock_hz: int | None) -> tuple[str, str]:
     for entry in platform.entries:
         frequency = entry.properties.get("systickFrequency")
         if entry.type == "IRQControllers.NVIC" and isinstance(frequency, int) and frequency > 0:
-            return f"{frequency}Hz", f"systickFrequency in line {entry.property_lines['systickFrequency']} of {Path(platform.path).name}"
+            return (
+                f"{frequency}Hz",
+                f"systickFrequency in line {entry.property_lines['systickFrequency']} of {Path(platform.path).name}",
+            )
     raise _fail(platform, 1, "the description names no clock", "give the maximum, as in --clock 120MHz")
 
 
@@ -122,16 +146,25 @@ def _memories(platform: Platform, kinds: Mapping[str, RegionKind]) -> list[_Memo
         if entry.type not in MEMORY_MODELS:
             continue
         size = entry.properties.get("size")
-        places = [place.address for place in entry.registrations if place.parent == "sysbus" and place.address is not None]
+        places = [
+            place.address for place in entry.registrations if place.parent == "sysbus" and place.address is not None
+        ]
         if not isinstance(size, int) or isinstance(size, bool) or size <= 0 or not places:
-            raise _fail(platform, entry.line, f"{entry.name}: a memory needs an address on sysbus and a size", "add them")
+            raise _fail(
+                platform, entry.line, f"{entry.name}: a memory needs an address on sysbus and a size", "add them"
+            )
         if size > _LARGEST_BYTES:
             raise _fail(
-                platform, entry.line, f"{entry.name} has {format_bytes(size)}, more than any microcontroller", "write its true size"
+                platform,
+                entry.line,
+                f"{entry.name} has {format_bytes(size)}, more than any microcontroller",
+                "write its true size",
             )
         found.append(_Memory(entry.name, places[0], size, kinds.get(entry.name) or _kind(platform, entry, places[0])))
     if unknown := set(kinds) - {memory.name for memory in found}:
-        raise PartError(f"{platform.path} has no memory {sorted(unknown)[0]!r}", hint=f"it has {', '.join(m.name for m in found)}")
+        raise PartError(
+            f"{platform.path} has no memory {sorted(unknown)[0]!r}", hint=f"it has {', '.join(m.name for m in found)}"
+        )
     for needed, what in ((False, "flash"), (True, "RAM")):
         if not any(memory.kind.writable is needed for memory in found):
             raise _fail(platform, 1, f"the description has no {what}", "add it, or give a memory's kind")
@@ -146,7 +179,9 @@ def _kind(platform: Platform, entry: Entry, base: int) -> RegionKind:
     if _CODE_END <= base < _SRAM_END:
         return RegionKind.SRAM
     raise _fail(
-        platform, entry.line, f"{entry.name} at {base:#010x}: neither its name nor its address tells what kind of memory it is",
+        platform,
+        entry.line,
+        f"{entry.name} at {base:#010x}: neither its name nor its address tells what kind of memory it is",
         f"give --kind {entry.name}=flash, or one of {', '.join(kind.value for kind in RegionKind)}",
     )
 
@@ -154,13 +189,30 @@ def _kind(platform: Platform, entry: Entry, base: int) -> RegionKind:
 def _toml(path: Path, core: str, fpu: str, memories: list[_Memory], clock: str, clock_source: str) -> str:
     title = path.stem.upper()
     code = [m.name for m in memories if m.kind is RegionKind.FLASH] or [m.name for m in memories if not m.kind.writable]
-    ram = sorted((m for m in memories if m.kind.writable and m.kind not in (RegionKind.ITCM, RegionKind.BACKUP)), key=lambda m: -m.size)
+    ram = sorted(
+        (m for m in memories if m.kind.writable and m.kind not in (RegionKind.ITCM, RegionKind.BACKUP)),
+        key=lambda m: -m.size,
+    )
     fast = [m.name for m in ram if m.kind is RegionKind.DTCM] or [m.name for m in ram]
     lines = [
-        f"# {title}, imported from {path.name}.", 'schema = "tinysim.part/1"', f'name = "{path.stem.lower()}"', f'title = "{title}"',
-        'vendor = "unknown"', f'core = "{core}"', f'fpu = "{fpu}"', "",
-        "[platform]", f'file = "{path.name}"', f'source = "imported from {path.name}"', 'confidence = "inferred"', "",
-        "[clock]", f'max = "{clock}"', f'source = "{clock_source}"', 'confidence = "inferred"', "",
+        f"# {title}, imported from {path.name}.",
+        'schema = "tinysim.part/1"',
+        f'name = "{path.stem.lower()}"',
+        f'title = "{title}"',
+        'vendor = "unknown"',
+        f'core = "{core}"',
+        f'fpu = "{fpu}"',
+        "",
+        "[platform]",
+        f'file = "{path.name}"',
+        f'source = "imported from {path.name}"',
+        'confidence = "inferred"',
+        "",
+        "[clock]",
+        f'max = "{clock}"',
+        f'source = "{clock_source}"',
+        'confidence = "inferred"',
+        "",
     ]
     for memory in memories:
         lines += [f"[memory.{memory.name}]", f'kind = "{memory.kind.value}"']

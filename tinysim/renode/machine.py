@@ -22,31 +22,42 @@ from tinysim.repl import read_repl
 __all__ = ["UNSEEN", "CycleCounters", "RenodeMachine"]
 
 UNSEEN = (
-    "Renode shows blocks, not data accesses: unaligned accesses, data caches, flash data buffers, branch mispredictions, and operands "
-    "that decide the time of a division are not in these cycles"
+    "Renode shows blocks, not data accesses: wait states, caches, unaligned accesses, branch mispredictions, and "
+    "operands that decide the time of a division or whether a conditional transfer is carried out are not in these cycles"
 )
 _CYCCNT = 0xE0001004
 _CFSR = 0xE000ED28
-_FIRST_CHUNK = 100_000               # instructions of virtual time in the first `RunFor`, then doubled up to the largest
+_FIRST_CHUNK = 100_000  # instructions of virtual time in the first `RunFor`, then doubled up to the largest
 _LARGEST_CHUNK = 10_000_000
-_SLOWEST_MIPS = 0.2                  # what a counter may be slowed down to before a `RunFor` counts as not answered
+_SLOWEST_MIPS = 0.2  # what a counter may be slowed down to before a `RunFor` counts as not answered
 _TRANSFER_BYTES = 1 << 16
 _SLEEPING_CHUNKS = 8
 _PAINT = 0xA5
-_UNMAPPED = re.compile(r"\[cpu: (0x[0-9A-Fa-f]+)\] (?!\(tag)(Read|Write)(\w+) (?:from|to) non existing peripheral at (0x[0-9A-Fa-f]+)")
+_UNMAPPED = re.compile(
+    r"\[cpu: (0x[0-9A-Fa-f]+)\] (Read|Write)(Byte|Word|DoubleWord|QuadWord) (?:from|to) non existing peripheral "
+    r"at (0x[0-9A-Fa-f]+)"
+)
 _WIDTH = {"Byte": 1, "Word": 2, "DoubleWord": 4, "QuadWord": 8}
 _ABORT = re.compile(r"CPU abort \[PC=(0x[0-9A-Fa-f]+)\]: (.*)")
 _REGISTERS = (*(f"r{n}" for n in range(13)), "sp", "lr", "pc")
 # Configurable fault status register, Armv7-M ARM B3.2.15
 _FAULTS = {
-    0: "an instruction fetch the memory protection forbids", 1: "a data access the memory protection forbids", 8: "a bus error on a fetch",
-    9: "a bus error on a data access", 16: "an undefined instruction", 17: "a jump to an address without the Thumb bit",
-    18: "a bad exception return", 19: "a floating-point instruction with the FPU off", 24: "an unaligned access", 25: "a division by zero",
+    0: "an instruction fetch the memory protection forbids",
+    1: "a data access the memory protection forbids",
+    8: "a bus error on a fetch",
+    9: "a bus error on a data access",
+    16: "an undefined instruction",
+    17: "a jump to an address without the Thumb bit",
+    18: "a bad exception return",
+    19: "a floating-point instruction with the FPU off",
+    24: "an unaligned access",
+    25: "a division by zero",
 }
 
 
 class CycleCounters:
-    """Renode's own counters at the end of a run. ``cyccnt`` is an instruction count times a constant, not cycles of silicon."""
+    """Renode's own counters at the end of a run. ``cyccnt`` is an instruction count times a constant, not cycles of
+    silicon."""
 
     def __init__(self, executed_instructions: int, cyccnt: int | None) -> None:
         self.executed_instructions = executed_instructions
@@ -54,10 +65,13 @@ class CycleCounters:
 
 
 class RenodeMachine:
-    """A program on a part in Renode. Runs between addresses, reads and writes memory, counts from the first instruction on.
+    """A program on a part in Renode. Runs between addresses, reads and writes memory, counts from the first
+    instruction on.
 
-    The arguments are those of the embedded engine's `Machine`; Renode runs no branch predictors. ``session``: the Renode to use;
-    several machines can use one, one after the other. Without it the machine starts its own and ends it in :meth:`close`.
+    The arguments are those of the embedded engine's `Machine`; Renode runs no branch predictors. ``session``: the
+    Renode to use;
+    several machines can use one, one after the other. Without it the machine starts its own and ends it in
+    :meth:`close`.
 
     Raises ImageError, PartError, EngineError when the program or the platform description does not load.
     """
@@ -102,12 +116,13 @@ class RenodeMachine:
         client.command(f"machine LoadPlatformDescription {path_argument(self.part.platform_path)}", timeout_s=120)
         self._check_segments()
         client.command(f"sysbus LoadELF {path_argument(self.image.path)}", timeout_s=120)
-        client.command("emulation SetAdvanceImmediately true")        # do not wait for real time to pass
+        client.command("emulation SetAdvanceImmediately true")  # do not wait for real time to pass
         client.command('emulation SetGlobalQuantum "0.01"')
         self._mips = client.number(f"{self._cpu} PerformanceInMips")
         if not self._mips:
             raise PartError(
-                f"{self.part.platform_path}: PerformanceInMips is 0, and Renode ends when it divides by it", hint="write a divisor of 1000"
+                f"{self.part.platform_path}: PerformanceInMips is 0, and Renode ends when it divides by it",
+                hint="write a divisor of 1000",
             )
         self._uart_files = {}
         for name in self._uarts:
@@ -127,7 +142,8 @@ class RenodeMachine:
         for segment in self.image.segments:
             if segment.data and not self._inside(segment.load_address, len(segment.data)):
                 raise ImageError(
-                    f"{self.image.path.name} loads {len(segment.data)} bytes at {segment.load_address:#010x}, where {self.part.title} has no memory",
+                    f"{self.image.path.name} loads {len(segment.data)} bytes at {segment.load_address:#010x}, "
+                    f"where {self.part.title} has no memory",
                     hint="choose the part the firmware was linked for (`tinysim parts`)",
                 )
 
@@ -142,20 +158,24 @@ class RenodeMachine:
         if entry is not None:
             self._count("restart_layers_at", entry)
             for site in sites:
-                self._count("layers", site - 2, site)          # BLX register: two bytes
+                self._count("layers", site - 2, site)  # BLX register: two bytes
 
     def _count(self, name: str, *arguments: str | int, timeout_s: float | None = None) -> str:
         return self.session.count(self._cpu, name, *arguments, timeout_s=timeout_s)
 
     def _inside(self, address: int, size: int) -> bool:
-        return any(base <= address and address + size <= base + length for r in self.part.regions for base, length in r.windows)
+        return any(
+            base <= address and address + size <= base + length for r in self.part.regions for base, length in r.windows
+        )
 
     # ---- memory and registers ----
 
     def _need(self, address: int, size: int) -> None:
         # Renode reads zeros where nothing is, and says so only in its log
         if size < 0 or not self._inside(address, size):
-            raise EngineError(f"{self.part.title} has no {size} bytes at {address:#010x}", hint="check the symbol's address")
+            raise EngineError(
+                f"{self.part.title} has no {size} bytes at {address:#010x}", hint="check the symbol's address"
+            )
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes of memory. Raises EngineError where the part has none."""
@@ -176,7 +196,9 @@ class RenodeMachine:
         self._need(address, len(data))
         for at in range(0, len(data), _TRANSFER_BYTES):
             text = base64.b64encode(data[at : at + _TRANSFER_BYTES]).decode()
-            self._client.python(f"self.Machine.SystemBus.WriteBytes(System.Convert.FromBase64String('{text}'), {address + at:#x})")
+            self._client.python(
+                f"self.Machine.SystemBus.WriteBytes(System.Convert.FromBase64String('{text}'), {address + at:#x})"
+            )
 
     def register(self, name: str) -> int:
         """A core register by name: r0..r12, sp, lr, pc."""
@@ -195,7 +217,8 @@ class RenodeMachine:
         return self.read(address, limit).split(b"\0")[0].decode(errors="replace")
 
     def paint_stack(self, limit: int) -> None:
-        """Fill the unused stack, from ``limit`` up to the stack pointer, with a pattern; `lowest_touched` finds how much was overwritten."""
+        """Fill the unused stack, from ``limit`` up to the stack pointer, with a pattern; `lowest_touched` finds how
+        much was overwritten."""
         sp = self.register("sp") or self.initial_sp
         self._painted = (limit, sp)
         if sp > limit:
@@ -211,7 +234,9 @@ class RenodeMachine:
 
     def uart_text(self) -> dict[str, str]:
         """What each UART of the platform description sent so far."""
-        return {name: path.read_text(errors="replace") if path.is_file() else "" for name, path in self._uart_files.items()}
+        return {
+            name: path.read_text(errors="replace") if path.is_file() else "" for name, path in self._uart_files.items()
+        }
 
     def counters(self) -> CycleCounters:
         """Renode's own counters where the program stands; ``cyccnt`` None where the platform has no DWT."""
@@ -234,7 +259,8 @@ class RenodeMachine:
         self.pc = address
 
     def run_to(self, *addresses: int) -> Stop:
-        """Run until one of ``addresses`` is next. Raises FaultError when the program faults, runs away or waits for ever first."""
+        """Run until one of ``addresses`` is next. Raises FaultError when the program faults, runs away or waits for
+        ever first."""
         wanted = {address & ~1 for address in addresses}
         ending = self._run(wanted)
         if ending is Ending.BUDGET:
@@ -244,7 +270,8 @@ class RenodeMachine:
         return Stop(self.pc, 0)
 
     def run_until_end(self, addresses: Iterable[int] = ()) -> Ending:
-        """Run until one of ``addresses`` is next, the program can only wait, or the budget is used up. Raises FaultError on a fault."""
+        """Run until one of ``addresses`` is next, the program can only wait, or the budget is used up. Raises
+        FaultError on a fault."""
         wanted = {address & ~1 for address in addresses}
         return self._run(wanted, idle={address for address in _self_branches(self.image) if address not in wanted})
 
@@ -265,7 +292,8 @@ class RenodeMachine:
                 self.skip_call()
 
     def _advance(self) -> Ending:
-        """Run until a hook halts the core (ADDRESS), it sleeps for good, or the budget is used up; ``self.pc`` says where."""
+        """Run until a hook halts the core (ADDRESS), it sleeps for good, or the budget is used up; ``self.pc`` says
+        where."""
         client, mark = self._client, self.session.process.mark()
         if self._halted:
             client.command(f"{self._cpu} IsHalted false")
@@ -310,12 +338,17 @@ class RenodeMachine:
                 peripheral = self.part.peripheral_at(int(address, 16))
                 name = f" ({peripheral.name})" if peripheral else ""
                 raise FaultError(
-                    f"{kind.lower()} of {_WIDTH.get(width, 0)} bytes at {int(address, 16):#010x}{name} at {self.image.where(int(pc, 16))}: "
-                    f"{self.part.title} has nothing mapped there",
-                    hint="measure code that needs no peripherals, or add the peripheral to the platform description", details=line,
+                    f"{kind.lower()} of {_WIDTH[width]} bytes at {int(address, 16):#010x}{name} "
+                    f"at {self.image.where(int(pc, 16))}: {self.part.title} has nothing mapped there",
+                    hint="measure code that needs no peripherals, or add the peripheral to the platform description",
+                    details=line,
                 )
             if abort := _ABORT.search(line):
-                raise FaultError(f"the firmware stopped at {self.image.where(int(abort[1], 16))}: {abort[2]}", hint="look at the last call", details=line)
+                raise FaultError(
+                    f"the firmware stopped at {self.image.where(int(abort[1], 16))}: {abort[2]}",
+                    hint="look at the last call",
+                    details=line,
+                )
 
     def _lost(self, what: str, wanted: set[int]) -> FaultError:
         status = self._client.number(f"sysbus ReadDoubleWord {_CFSR:#x}")
@@ -326,7 +359,8 @@ class RenodeMachine:
         rows = (" ".join(f"{n:>3} {registers[n]:08x}" for n in _REGISTERS[k : k + 4]) for k in range(0, 16, 4))
         return FaultError(
             f"{what}{missed}; it was at {self.image.where(self.pc)}{took}",
-            hint="raise --max-instructions, or check that --until is reached", details="\n".join(rows),
+            hint="raise --max-instructions, or check that --until is reached",
+            details="\n".join(rows),
         )
 
     # ---- what was counted ----
@@ -367,7 +401,9 @@ class RenodeMachine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -376,7 +412,9 @@ def _names(part: Part) -> tuple[str, tuple[str, ...]]:
     entries = read_repl(part.platform_path).entries
     cores = [e.name for e in entries if e.type == "CPU.CortexM"]
     if len(cores) != 1:
-        raise PartError(f"{part.platform_path} describes {len(cores)} Cortex-M cores, not one", hint="describe the one to measure")
+        raise PartError(
+            f"{part.platform_path} describes {len(cores)} Cortex-M cores, not one", hint="describe the one to measure"
+        )
     return cores[0], tuple(e.name for e in entries if e.type is not None and e.type.startswith("UART."))
 
 

@@ -1,4 +1,5 @@
-"""Whether a platform description is one that Renode can load: its models, their properties, the rules of `models.toml`."""
+"""Whether a platform description is one that Renode can load: its models, their properties, the rules of
+`models.toml`."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def model_table(path: Path | None = None) -> dict[str, Any]:
 
 
 def check_platform(path: Path, table: dict[str, Any] | None = None) -> list[str]:
-    """What Renode would not take, or what would make it count wrongly: one ``file:line: text`` for each; empty when all is well.
+    """What Renode would not take, or what would make it count wrongly: one ``file:line: text`` for each; empty when
+    all is well.
 
     Raises PartError when the description cannot be read.
     """
@@ -94,12 +96,14 @@ def _overlaps(platform: Platform) -> Iterator[tuple[int, str]]:
             yield second[3], f"{second[2]}: overlaps {first[2]} at {right[0]:#x}"
 
 
-def _wires(entry: Entry, model: dict[str, Any], names: dict[str, Entry], models: dict[str, Any]) -> Iterator[tuple[int, str]]:
+def _wires(
+    entry: Entry, model: dict[str, Any], names: dict[str, Entry], models: dict[str, Any]
+) -> Iterator[tuple[int, str]]:
     for wire in entry.interrupts:
         if wire.source not in (*model.get("outputs", ()), ""):
             yield wire.line, f"{entry.name}: {entry.type} has no output {wire.source}"
         target = names.get(wire.target)
-        inputs = models.get(target.type, {}).get("inputs", 0) if target is not None else 0
+        inputs = models.get(target.type or "", {}).get("inputs", 0) if target is not None else 0
         if target is None:
             yield wire.line, f"{entry.name}: nothing is called {wire.target}"
         elif wire.input is None or wire.input >= inputs:
@@ -123,4 +127,7 @@ def _core(platform: Platform, table: dict[str, Any]) -> Iterator[tuple[int, str]
             continue
         for counter in counters:
             if counter.properties.get("frequency") != mips * 1_000_000:
-                yield counter.line, f"{counter.name}: at another frequency than {mips} MHz it does not count instructions"
+                yield (
+                    counter.line,
+                    f"{counter.name}: at another frequency than {mips} MHz it does not count instructions",
+                )

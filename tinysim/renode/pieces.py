@@ -1,8 +1,11 @@
 """From pieces of code to blocks: what Renode's time quantum and hooks cut is joined again.
 
-Renode reports each piece of straight-line code that ran, as address and number of instructions, with a few pieces before it. A
-piece that does not end in an instruction which changes the flow and is followed by the piece at its own end is only the first
-part of a block. A *block* here begins where the flow arrives and ends with the instruction that changes it, whatever cut it.
+Renode reports each piece of straight-line code that ran, as address and number of instructions, with a few pieces
+before it. A
+piece that does not end in an instruction which changes the flow and is followed by the piece at its own end is only
+the first
+part of a block. A *block* here begins where the flow arrives and ends with the instruction that changes it, whatever
+cut it.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How often the last of ``path`` (piece numbers, oldest first, NO_BLOCK for none) ran after the others in ``phase``."""
+    """How often the last of ``path`` (piece numbers, oldest first, NO_BLOCK for none) ran after the others in
+    ``phase``."""
 
     phase: int
     path: tuple[int, ...]
@@ -75,12 +79,12 @@ def changes_flow(code: bytes) -> bool:
 def _narrow_changes_flow(op: int) -> bool:
     """Armv7-M ARM, A5.2."""
     return (
-        (op >> 12 == 0b1101 and op >> 8 & 15 < 14)          # B<cond>
-        or op & 0xF500 == 0xB100                            # CBZ, CBNZ
-        or op >> 11 == 0b11100                              # B
-        or op & 0xFF00 == 0x4700                            # BX, BLX
-        or op & 0xFF00 == 0xBD00                            # POP {..., PC}
-        or op & 0xFD87 == 0x4487                            # ADD PC, MOV PC
+        (op >> 12 == 0b1101 and op >> 8 & 15 < 14)  # B<cond>
+        or op & 0xF500 == 0xB100  # CBZ, CBNZ
+        or op >> 11 == 0b11100  # B
+        or op & 0xFF00 == 0x4700  # BX, BLX
+        or op & 0xFF00 == 0xBD00  # POP {..., PC}
+        or op & 0xFD87 == 0x4487  # ADD PC, MOV PC
     )
 
 
@@ -88,18 +92,19 @@ def _wide_changes_flow(first: int, second: int) -> bool:
     """Armv7-M ARM, A5.3."""
     if first >> 11 == 0b11110 and second & 0x8000:
         if second & 0x5000:
-            return True                                     # B.W, BL
-        return first >> 7 & 7 != 7                          # B<cond>.W, else MSR, MRS, hints, barriers
+            return True  # B.W, BL
+        return first >> 7 & 7 != 7  # B<cond>.W, else MSR, MRS, hints, barriers
     return (
-        (first & 0xFFF0 == 0xE8D0 and second & 0xFFE0 == 0xF000)           # TBB, TBH
-        or (first & 0xFE50 == 0xE810 and bool(second & 0x8000))            # LDM with PC
-        or (first & 0xFF70 == 0xF850 and second >> 12 == 15)               # LDR PC
+        (first & 0xFFF0 == 0xE8D0 and second & 0xFFE0 == 0xF000)  # TBB, TBH
+        or (first & 0xFE50 == 0xE810 and bool(second & 0x8000))  # LDM with PC
+        or (first & 0xFF70 == 0xF850 and second >> 12 == 15)  # LDR PC
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Executions of a block with a known beginning. ``unknown``: where its nearest context ends, if its beginning is not known."""
+    """Executions of a block with a known beginning. ``unknown``: where its nearest context ends, if its beginning is
+    not known."""
 
     phase: int
     key: BlockKey
@@ -109,7 +114,8 @@ class _Entry:
 class _Joiner:
     """Joins the pieces of one set of rows.
 
-    A block is counted where its first piece was: the row of that piece has what ran before it. Where a block ends follows from
+    A block is counted where its first piece was: the row of that piece has what ran before it. Where a block ends
+    follows from
     the code, except for those that were left early, which are found by the pieces that nothing continued.
     """
 
@@ -119,7 +125,7 @@ class _Joiner:
         self.rows = [row for row in rows if row.executions]
         self.heads = {row.path[-1] for row in self.rows if not self._is_rest(row)}
         self.ends = self._block_ends()
-        self.beginnings: dict[int, set[int]] = defaultdict(set)          # of the blocks that end at an address
+        self.beginnings: dict[int, set[int]] = defaultdict(set)  # of the blocks that end at an address
         for head in self.heads:
             if self.ends[head] is not None:
                 self.beginnings[self.ends[head] or 0].add(pieces[head].address)
@@ -134,8 +140,9 @@ class _Joiner:
         return self.pieces[piece].address == self.pieces[before].end
 
     def _block_ends(self) -> list[int | None]:
-        """For each piece, the end of the block it is part of: where the flow can change. None where no run came that far."""
-        ends: dict[int, int] = {}                # by the address where a piece begins
+        """For each piece, the end of the block it is part of: where the flow can change. None where no run came that
+        far."""
+        ends: dict[int, int] = {}  # by the address where a piece begins
         result: list[int | None] = [None] * len(self.pieces)
         for number in sorted(range(len(self.pieces)), key=lambda n: -self.pieces[n].address):
             piece = self.pieces[number]
@@ -151,7 +158,8 @@ class _Joiner:
         return last
 
     def _contexts(self, path: Sequence[int]) -> tuple[BlockKey, int | None]:
-        """The ``depth`` blocks that ran to the end of ``path``; the end of the nearest one where its beginning is not known."""
+        """The ``depth`` blocks that ran to the end of ``path``; the end of the nearest one where its beginning is not
+        known."""
         blocks: list[tuple[int, int]] = []
         unknown = None
         at = len(path) - 1
@@ -164,15 +172,17 @@ class _Joiner:
             if first == 0 and path[0] not in self.heads and self.beginnings[end]:
                 if not blocks:
                     unknown = end
-                begin = max(self.beginnings[end])          # the longest that could be known to have run whole
+                begin = max(self.beginnings[end])  # the longest that could be known to have run whole
             blocks.append((begin, end - begin))
             at = first - 1
         return tuple(reversed(blocks)), unknown
 
     def join(self) -> dict[tuple[int, BlockKey], int]:
         """Executions of each (phase, key)."""
-        whole: dict[tuple[int, tuple[int, ...]], int] = defaultdict(int)      # by the phase and path of a block's first piece
-        cut: dict[tuple[int, ...], dict[int, int]] = defaultdict(lambda: defaultdict(int))   # by path, then phase
+        whole: dict[tuple[int, tuple[int, ...]], int] = defaultdict(
+            int
+        )  # by the phase and path of a block's first piece
+        cut: dict[tuple[int, ...], dict[int, int]] = defaultdict(lambda: defaultdict(int))  # by path, then phase
         for row in self.rows:
             if not self._is_rest(row):
                 whole[row.phase, row.path] += row.executions
@@ -194,16 +204,27 @@ class _Joiner:
         return self._resolved(entries)
 
     def _left_early(
-        self, whole: dict[tuple[int, tuple[int, ...]], int], entries: dict[_Entry, int], phase: int, path: tuple[int, ...], executions: int
+        self,
+        whole: dict[tuple[int, tuple[int, ...]], int],
+        entries: dict[_Entry, int],
+        phase: int,
+        path: tuple[int, ...],
+        executions: int,
     ) -> None:
-        """Blocks cut after the last of ``path`` and not continued: an exception came, or the measurement ended there."""
+        """Blocks cut after the last of ``path`` and not continued: an exception came, or the measurement ended
+        there."""
         first = self._first(path, len(path) - 1)
         known = path[: first + 1]
         end = self.pieces[path[-1]].end
         # the rows of first pieces that can have led here, the surest first
         candidates = sorted(
-            (at for at in whole if whole[at] and (at[1][-len(known):] == known or (first == 0 and self.ends[at[1][-1]] == self.ends[path[0]]))),
-            key=lambda at: (at[1][-len(known):] != known, at[0] != phase, -whole[at]),
+            (
+                at
+                for at in whole
+                if whole[at]
+                and (at[1][-len(known) :] == known or (first == 0 and self.ends[at[1][-1]] == self.ends[path[0]]))
+            ),
+            key=lambda at: (at[1][-len(known) :] != known, at[0] != phase, -whole[at]),
         )
         for at in candidates:
             if not executions:
@@ -216,9 +237,10 @@ class _Joiner:
             entries[_Entry(at[0], (*contexts, (begin, end - begin)), unknown)] += taken
 
     def _resolved(self, entries: Mapping[_Entry, int]) -> dict[tuple[int, BlockKey], int]:
-        """Give contexts whose beginning is not known the blocks that ran as often as that leaves open: what runs is also left."""
+        """Give contexts whose beginning is not known the blocks that ran as often as that leaves open: what runs is
+        also left."""
         result: dict[tuple[int, BlockKey], int] = defaultdict(int)
-        balance: dict[tuple[int, int], int] = defaultdict(int)            # executions of a block minus those as nearest context
+        balance: dict[tuple[int, int], int] = defaultdict(int)  # executions of a block minus those as nearest context
         follows: dict[tuple[tuple[int, int], tuple[int, int]], int] = defaultdict(int)
         open_entries: list[tuple[_Entry, int]] = []
         for entry, executions in entries.items():
@@ -237,7 +259,9 @@ class _Joiner:
             seen = [block for block in blocks if follows[block, entry.key[-1]]]
             return sorted(seen or blocks, key=lambda block: -follows[block, entry.key[-1]])
 
-        for entry, executions in sorted(open_entries, key=lambda item: (len(choices(item[0])), item[0].key, item[0].phase)):
+        for entry, executions in sorted(
+            open_entries, key=lambda item: (len(choices(item[0])), item[0].key, item[0].phase)
+        ):
             blocks = choices(entry)
             for block in blocks:
                 given = min(executions, max(balance[block], 0))
@@ -262,8 +286,10 @@ def _take(cut: dict[int, int], row: Row) -> None:
 def join_pieces(pieces: Sequence[Piece], rows: Iterable[Row], depth: int) -> dict[tuple[int, BlockKey], int]:
     """Executions of each (phase, block with the ``depth`` blocks before it).
 
-    ``rows`` should have ``depth`` + 1 pieces of history or more: with fewer, the beginning of a context that was cut is taken
-    to be that of the block which most often ended in the same place. Raises InputError for code that is not whole instructions.
+    ``rows`` should have ``depth`` + 1 pieces of history or more: with fewer, the beginning of a context that was cut
+    is taken
+    to be that of the block which most often ended in the same place. Raises InputError for code that is not whole
+    instructions.
     """
     return _Joiner(pieces, rows, depth).join()
 
@@ -280,7 +306,9 @@ def make_run(
             if block != _NONE:
                 blocks.setdefault(block, len(blocks))
         table.append((keys.setdefault(key, len(keys)), phase, executions))
-    numbers = np.array([[NO_BLOCK if b == _NONE else blocks[b] for b in key] for key in keys], np.int32).reshape(len(keys), depth + 1)
+    numbers = np.array([[NO_BLOCK if b == _NONE else blocks[b] for b in key] for key in keys], np.int32).reshape(
+        len(keys), depth + 1
+    )
     calls = [sum(phase.entries for phase in phases if phase.marker == number) for number in range(len(regions))]
     return Run(
         block_address=np.array([address for address, _ in blocks], np.uint32),

@@ -43,10 +43,13 @@ class PricedCounts:
         return {"schema": fields.pop("schema"), **fields}
 
 
-def price_counts(path: Path | str, part: Part, *, clock_hz: int | None = None, firmware: Path | str | None = None) -> PricedCounts:
+def price_counts(
+    path: Path | str, part: Part, *, clock_hz: int | None = None, firmware: Path | str | None = None
+) -> PricedCounts:
     """Price a counts file on a part. ``firmware``: the ELF file that ran, for the names of its functions.
 
-    Raises InputError for a file that is not what it should be, PartError for a clock, UnpricedError for an instruction without a price.
+    Raises InputError for a file that is not what it should be, PartError for a clock, UnpricedError for an
+    instruction without a price.
     """
     counts = read_counts(path)
     clock_hz = part.check_clock(clock_hz) if clock_hz is not None else part.default_clock_hz
@@ -57,17 +60,26 @@ def price_counts(path: Path | str, part: Part, *, clock_hz: int | None = None, f
     regions = tuple(estimate.region(number, clock_hz, name=region.name) for number, region in enumerate(counts.regions))
     warnings = [IDEAL_MEMORY, UNSEEN]
     if counts.history <= core.context_blocks:
-        warnings.append(f"counted with {counts.history} pieces of history; {core.context_blocks + 1} or more make contexts exact")
+        warnings.append(
+            f"counted with {counts.history} pieces of history; {core.context_blocks + 1} or more make contexts exact"
+        )
     if counts.cpu.removesuffix("f") != part.core:
         warnings.append(f"counted on a {counts.cpu}, priced for a {part.core}")
     if counts.instructions != counts.executed:
         missing = counts.executed - counts.instructions
-        warnings.append(f"the counter saw {missing:,} instructions less than Renode executed: other code ran before it was set")
+        warnings.append(
+            f"the counter saw {missing:,} instructions less than Renode executed: other code ran before it was set"
+        )
     return PricedCounts(
-        counts=str(path), counter=counts.counter, part=part.name, core=part.core, clock_hz=clock_hz,
+        counts=str(path),
+        counter=counts.counter,
+        part=part.name,
+        core=part.core,
+        clock_hz=clock_hz,
         regions=regions or (estimate.region(None, clock_hz, name=_ALL),),
         executed_instructions=counts.executed,
-        error=ErrorBound(core.error_bound_percent, core.error_basis), warnings=tuple(warnings),
+        error=ErrorBound(core.error_bound_percent, core.error_basis),
+        warnings=tuple(warnings),
     )
 
 

@@ -31,7 +31,8 @@ _LISTENING = re.compile(r"Robot Framework remote server is listening on port (\d
 _NO_PORT = re.compile(r"Could not start the HTTP server on (.*)")
 _KEPT_LINES = 2000
 _SHOWN_LINES = 15
-# Ends a process group when its own standard input closes before a byte arrived, that is, when whoever started it is gone.
+# Ends a process group when its own standard input closes before a byte arrived, that is, when whoever started it is
+# gone.
 _KEEPER = (
     "import os,signal,sys\n"
     "if not sys.stdin.buffer.read(1):\n"
@@ -43,7 +44,8 @@ _KEEPER = (
 class RenodeProcess:
     """A running Renode and its log. Use it in a ``with``: leaving it ends the whole process group.
 
-    Raises EngineError with the last lines of the log when Renode ends before its robot server listens, finds no free port,
+    Raises EngineError with the last lines of the log when Renode ends before its robot server listens, finds no free
+    port,
     or is not ready after ``timeout_s`` seconds.
     """
 
@@ -73,9 +75,12 @@ class RenodeProcess:
         environment = {**os.environ, "TMPDIR": str(self.folder), "TMP": str(self.folder), "TEMP": str(self.folder)}
         return subprocess.Popen(
             [str(self.executable), *_ARGUMENTS],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            cwd=self.folder, env=environment,
-            start_new_session=True,          # a Ctrl-C reaches this process only, which then ends the group
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.folder,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C reaches this process only, which then ends the group
         )
 
     def _keep(self) -> None:
@@ -84,7 +89,10 @@ class RenodeProcess:
             return
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _KEEPER, str(self._process.pid)],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def _read(self) -> None:
@@ -108,7 +116,8 @@ class RenodeProcess:
                     if taken := _NO_PORT.search(line):
                         raise EngineError(
                             f"Renode could not listen on {taken[1]}: taken, or not allowed",
-                            hint="end the program that holds the port", details=self._tail(),
+                            hint="end the program that holds the port",
+                            details=self._tail(),
                         )
                 if not self._reader.is_alive() or self._process.poll() is not None:
                     self._reader.join(1.0)
@@ -121,7 +130,8 @@ class RenodeProcess:
                 if left <= 0:
                     raise EngineError(
                         f"Renode was not ready after {timeout_s:.3g} s",
-                        hint="its last log lines are below", details=self._tail(),
+                        hint="its last log lines are below",
+                        details=self._tail(),
                     )
                 self._arrived.wait(min(left, 0.2))
 
@@ -191,11 +201,15 @@ class RenodeProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self.close()
 
 
-def listens_beyond_this_machine(port: int, tables: tuple[Path, ...] = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))) -> bool:
+def listens_beyond_this_machine(
+    port: int, tables: tuple[Path, ...] = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+) -> bool:
     """Whether a listening TCP socket of this machine at ``port`` is bound to more than the loopback interface.
 
     True also where the system has no such table to ask.

@@ -16,7 +16,7 @@ from tinysim.renode.client import CompileError, RobotClient, quoted
 from tinysim.renode.find import Renode, check_version, find_renode
 from tinysim.renode.process import OPEN_TO_ALL, RenodeProcess, listens_beyond_this_machine
 
-__all__ = ["Counter", "RenodeSession", "SLOW_COUNTER", "path_argument"]
+__all__ = ["SLOW_COUNTER", "Counter", "RenodeSession", "path_argument"]
 
 SLOW_COUNTER = "this Renode does not compile C#: blocks were counted in IronPython, some twenty times slower"
 _PLAIN_PATH = re.compile(r"[\w./+~%,=:@ -]+")
@@ -49,7 +49,9 @@ class RenodeSession:
     Raises EngineError when Renode does not start or is too old.
     """
 
-    def __init__(self, renode: Renode | None = None, *, start_timeout_s: float = 60.0, call_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, renode: Renode | None = None, *, start_timeout_s: float = 60.0, call_timeout_s: float = 30.0
+    ) -> None:
         self.process = RenodeProcess(renode or find_renode(), timeout_s=start_timeout_s)
         self.client = RobotClient(self.process, timeout_s=call_timeout_s)
         try:
@@ -61,7 +63,8 @@ class RenodeSession:
         self._counter: Counter | None = None
 
     def load_counter(self) -> Counter:
-        """Load the block counter, in C# where Renode compiles it. Call it with a machine made; later calls do nothing."""
+        """Load the block counter, in C# where Renode compiles it. Call it with a machine made; later calls do
+        nothing."""
         if self._counter is None:
             folder = platforms_folder()
             try:
@@ -87,7 +90,9 @@ class RenodeSession:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -95,5 +100,7 @@ def path_argument(path: Path) -> str:
     """A path as an argument of a monitor command. Raises EngineError for one the monitor cannot take."""
     text = str(path.resolve())
     if not _PLAIN_PATH.fullmatch(text):
-        raise EngineError(f"Renode's monitor cannot take the path {text!r}", hint="move the file to a path of plain characters")
+        raise EngineError(
+            f"Renode's monitor cannot take the path {text!r}", hint="move the file to a path of plain characters"
+        )
     return "@" + text.replace(" ", "\\ ")
