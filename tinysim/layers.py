@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tinysim.errors import ImageError
 from tinysim.image import Image, Symbol
+from tinysim.result import LayerCost
 
-__all__ = ["InterpreterLoop", "find_interpreter_loop", "interpreter_loop"]
+if TYPE_CHECKING:
+    from tinysim.estimate import Estimate
+
+__all__ = ["InterpreterLoop", "find_interpreter_loop", "found_layers", "interpreter_loop"]
 
 _LOOPS = (
     "tflite::MicroInterpreterGraph::InvokeSubgraph(int)",
@@ -15,6 +22,8 @@ _LOOPS = (
     "tflite::MicroInterpreter::Invoke()",
 )
 """The function that holds the loop, newest TFLM first: an older one has only the last."""
+_HOUSEKEEPING = ("tflite::MicroAllocator::", "tflite::RecordingMicroAllocator::", "tflite::MicroProfiler", "tflite::ErrorReporter")
+"""What the loop also calls through pointers (virtual functions), with every operator or when it profiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +64,53 @@ def interpreter_loop(image: Image) -> InterpreterLoop:
     if loop is None:
         raise ImageError(f"{image.path.name} has no TFLM interpreter with symbols", hint="link without stripping symbols")
     return loop
+
+
+def found_layers(estimate: Estimate, loop: InterpreterLoop, region: int | None, calls: int) -> tuple[LayerCost, ...]:
+    """The operators that ran in a region (None: the whole run), for one of its ``calls``, in order.
+
+    The file does not say what an operator is called: ``op`` and ``name`` are the kernel's function. Operators it has no function for, and
+    calls of the loop that run no operator, are left out.
+    """
+    run = estimate.run
+    phases = {p: layer for p in run.phases_of(region) if (layer := run.layer_of(p)) is not None}
+    kernels = _kernels(estimate, loop, phases)
+    cycles = estimate.costs.by_cause.sum(axis=1)
+    instructions = estimate.block_executions @ estimate.block_instructions
+    costs = []
+    for layer in sorted(set(phases.values())):
+        kernel = kernels.get(layer)
+        if kernel is None or kernel.startswith(_HOUSEKEEPING):
+            continue
+        mine = [p for p, number in phases.items() if number == layer]
+        if not instructions[mine].sum():
+            continue
+        costs.append(
+            LayerCost(
+                index=len(costs), name=kernel, op=_short(kernel), instructions=round(float(instructions[mine].sum()) / calls),
+                cycles=round(float(cycles[mine].sum()) / calls), macs=0, cycles_per_mac=None,
+            )
+        )
+    return tuple(costs)
+
+
+def _kernels(estimate: Estimate, loop: InterpreterLoop, phases: dict[int, int]) -> dict[int, str]:
+    """The function each layer starts in: the block that ran right after the loop's call."""
+    run = estimate.run
+    ends = run.block_address.astype(np.int64) + run.block_size
+    before, block = run.keys[run.key, -2], run.keys[run.key, -1]
+    called = (before >= 0) & np.isin(ends[before], loop.sites) & np.isin(run.phase, list(phases))
+    kernels: dict[int, str] = {}
+    for row in np.flatnonzero(called):
+        function = estimate.image.function_at(int(run.block_address[block[row]]))
+        if function is not None:
+            kernels.setdefault(phases[int(run.phase[row])], function.shown)
+    return kernels
+
+
+def _short(kernel: str) -> str:
+    """A kernel's function without parameters and the namespaces all kernels share."""
+    plain = kernel.replace("(anonymous namespace)::", "").replace("_GLOBAL__N_1::", "").split("(", 1)[0]
+    for prefix in ("tflite::ops::micro::", "tflite::"):
+        plain = plain.removeprefix(prefix)
+    return plain

@@ -13,15 +13,18 @@ from tinysim.errors import FaultError, InputError
 from tinysim.estimate import Estimate
 from tinysim.footprint import footprint
 from tinysim.image import Image, load_image
-from tinysim.layers import find_interpreter_loop
+from tinysim.layers import InterpreterLoop, find_interpreter_loop, found_layers
 from tinysim.memory.pricers import MemoryOptions, MemoryPricers
 from tinysim.part import Part, load_part
+from tinysim.profile import call_statistics, profile_of
 from tinysim.result import ErrorBound, FirmwareInfo, RegionCost, Result
 from tinysim.sizing import Progress
 from tinysim.units import parse_hz
 
 __all__ = ["Measured", "find_regions", "measure", "run"]
 
+CALLS_APART = 256
+"""So many calls of the measured regions are told apart, for the least and the greatest of them."""
 PROGRAM = "program"
 """The region that stands for all that ran, when none was asked for."""
 
@@ -38,6 +41,7 @@ class Measured:
     lowest_sp: int
     warnings: tuple[str, ...]
     wait_states: int | None
+    loop: InterpreterLoop | None = None
 
 
 def find_regions(image: Image, functions: Sequence[str], between: Sequence[str]) -> tuple[MeasuredRegion, ...]:
@@ -51,19 +55,19 @@ def find_regions(image: Image, functions: Sequence[str], between: Sequence[str])
         if not dots or not start or not stop:
             raise InputError(f"{text!r} is not a stretch", hint="write it like --between bench_start..bench_stop")
         regions.append(MeasuredRegion(text, image.symbol(start).address, image.symbol(stop).address))
-    return tuple(regions)
+    return tuple({(region.start, region.stop): region for region in reversed(regions)}.values())[::-1]
 
 
 def execute(
     image: Image, part: Part, core: Core, regions: Sequence[MeasuredRegion], pricers: MemoryPricers, clock_hz: int, *, until: str | None,
-    max_instructions: int,
+    max_instructions: int, profile: bool = False, calls_apart: int = CALLS_APART,
 ) -> Measured:
     """Run a program from reset and price it."""
     loop = find_interpreter_loop(image)
     machine = Machine(
         image, part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE, regions=regions,
         layers_in=loop.entry if loop else None, layer_sites=loop.sites if loop else (), layer_count=1 << 16 if loop else 0,
-        budget=max_instructions, record=pricers.feed if pricers else None,
+        budget=max_instructions, record=pricers.feed if pricers else None, follow_calls=profile, calls_apart=calls_apart if regions else 0,
     )
     pricers.start(machine)
     bottom = max((s.address + s.bytes for s in image.sections if s.address < machine.initial_sp and s.writable), default=0)
@@ -94,7 +98,7 @@ def execute(
         estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)])
     else:
         estimate = Estimate.of(run, image, core, machine.read)
-    return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz))
+    return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz), loop)
 
 
 def run(
@@ -107,17 +111,20 @@ def run(
     clock: str | int | None = None,
     memory: MemoryOptions | None = None,
     max_instructions: int = DEFAULT_BUDGET,
+    profile: bool = False,
+    calls_apart: int = CALLS_APART,
     progress: Progress | None = None,
 ) -> Result:
     """Run an ELF file on a part and price what was asked for; without regions, all that ran.
 
     ``functions``: names or addresses; ``between``: stretches ``"A..B"``; ``until``: where the program counts as finished (default: its
-    end: a call of ``_exit``, a loop that does nothing, a semihosting exit). Raises ImageError, PartError (your input), FaultError,
+    end: a call of ``_exit``, a loop that does nothing, a semihosting exit). ``profile``: follow all calls, for the call tree of each
+    region. ``calls_apart``: so many calls of the regions are priced one by one. Raises ImageError, PartError (your input), FaultError,
     UnpricedError (could not measure).
     """
     return measure(
         firmware, part, functions=functions, between=between, until=until, clock=clock, memory=memory, max_instructions=max_instructions,
-        progress=progress,
+        profile=profile, calls_apart=calls_apart, progress=progress,
     )[0]
 
 
@@ -131,6 +138,8 @@ def measure(
     clock: str | int | None = None,
     memory: MemoryOptions | None = None,
     max_instructions: int = DEFAULT_BUDGET,
+    profile: bool = False,
+    calls_apart: int = CALLS_APART,
     progress: Progress | None = None,
 ) -> tuple[Result, Measured]:
     """The same as `run`, with what the Result was made from."""
@@ -142,18 +151,29 @@ def measure(
     if progress:
         progress(f"running {image.path.name} on {target.title}", 0, 0)
     pricers = MemoryPricers.of_startup(target, core, [clock_hz], memory or MemoryOptions())
-    measured = execute(image, target, core, regions, pricers, clock_hz, until=until, max_instructions=max_instructions)
+    measured = execute(image, target, core, regions, pricers, clock_hz, until=until, max_instructions=max_instructions, profile=profile,
+                       calls_apart=calls_apart)
     return _result(measured, regions, clock_hz), measured
 
 
 def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int) -> Result:
     estimate, image, part = measured.estimate, measured.image, measured.part
     top = measured.stack_top
+    profiled = bool(estimate.run.functions)
     costs: tuple[RegionCost, ...] = tuple(
-        estimate.region(number, clock_hz, name=region.name, stack_top=top) for number, region in enumerate(regions)
-    ) or (dataclasses.replace(estimate.region(None, clock_hz, name=PROGRAM, stack_top=top), stack_peak_bytes=top - measured.lowest_sp),)
+        dataclasses.replace(
+            estimate.region(number, clock_hz, name=region.name, stack_top=top), per_call=call_statistics(estimate, number),
+            profile=profile_of(estimate, number) if profiled else None,
+        )
+        for number, region in enumerate(regions)
+    ) or (
+        dataclasses.replace(
+            estimate.region(None, clock_hz, name=PROGRAM, stack_top=top), stack_peak_bytes=top - measured.lowest_sp,
+            profile=profile_of(estimate) if profiled else None,
+        ),
+    )
     main = costs[0]
-    calls = max(main.calls, 1)
+    calls = max(main.per_call.outermost_calls if main.per_call else main.calls, 1)
     return Result(
         part=part.name,
         core=part.core,
@@ -169,5 +189,6 @@ def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int
         memory=footprint(image, part, stack_peak_bytes=top - measured.lowest_sp),
         error=ErrorBound(measured.core.error_bound_percent, measured.core.error_basis),
         wait_states=measured.wait_states,
+        layers=found_layers(estimate, measured.loop, 0 if regions else None, calls) if measured.loop else (),
         warnings=measured.warnings,
     )

@@ -15,18 +15,22 @@ from tinysim.errors import InputError
 
 __all__ = [
     "SCHEMA",
+    "CallStatistics",
     "EnergyInfo",
     "ErrorBound",
     "FirmwareInfo",
     "FunctionCost",
+    "FunctionProfile",
     "LayerCost",
     "MemoryUse",
     "Outputs",
+    "Profile",
     "Published",
     "RegionCost",
     "Result",
     "SectionUse",
     "SpanUse",
+    "StackCost",
     "read_results",
 ]
 
@@ -40,6 +44,55 @@ class FunctionCost:
     name: str
     instructions: int
     cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallStatistics:
+    """The single calls of a region. Cycles include what was called, those of ``self_...`` do not; None where it is not known.
+
+    ``calls`` counts every entry, ``outermost_calls`` those that were not recursion; ``told_apart`` of them were measured one by one. All
+    must be for a least and a greatest.
+    """
+
+    calls: int
+    outermost_calls: int
+    told_apart: int
+    min_cycles: int | None
+    mean_cycles: float | None
+    max_cycles: int | None
+    self_cycles: int | None
+    self_min_cycles: int | None
+    self_max_cycles: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionProfile:
+    """A function over all its calls: without (``instructions``, ``cycles``) and with (``inclusive_...``) what it calls."""
+
+    name: str
+    calls: int
+    instructions: int
+    cycles: int
+    inclusive_instructions: int
+    inclusive_cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class StackCost:
+    """What ran in the last function of a chain of calls, outermost first, without what it called. ``calls``: entries of it from there."""
+
+    stack: tuple[str, ...]
+    calls: int
+    instructions: int
+    cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A region by function (dearest first, with what they call) and by chain of calls; the stacks' cycles add up to the region's."""
+
+    functions: tuple[FunctionProfile, ...]
+    stacks: tuple[StackCost, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +112,8 @@ class RegionCost:
     cycles_low: int | None = None
     cycles_high: int | None = None
     stack_peak_bytes: int | None = None
+    per_call: CallStatistics | None = None
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +187,14 @@ class FirmwareInfo:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Whether the model's answers are right. ``match`` is the verdict against ``reference`` on inputs of ``inputs``."""
+    """Whether the model's answers are right. ``match`` is the verdict against ``reference`` on inputs of ``inputs``.
+
+    ``max_abs_error`` is the largest difference of two elements; None where only one of them is a number.
+    """
 
     match: bool
     reference: str
-    max_abs_error: float
+    max_abs_error: float | None
     tolerance: float
     inputs: str
 
@@ -203,7 +261,7 @@ class Result:
 
     def to_json(self) -> str:
         """The result as JSON text."""
-        return json.dumps(self.to_dict(), indent=1)
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Result:
@@ -213,7 +271,7 @@ class Result:
             raise InputError(f"not a {SCHEMA} record: {found!r}", hint="pass a file that tinysim wrote with --json")
         try:
             return typing.cast(Result, _structure(data, cls))
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise InputError(f"a damaged {SCHEMA} record: {error}", hint="measure again with --json") from error
 
 
@@ -223,7 +281,7 @@ def read_results(path: Path | str) -> list[Result]:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}", hint="pass a file that tinysim wrote with --json") from error
     return [Result.from_dict(item) for item in (data if isinstance(data, list) else [data])]
 
@@ -248,6 +306,8 @@ def _structure(value: Any, kind: Any) -> Any:
         options = [a for a in typing.get_args(kind) if a is not type(None)]
         return None if value is None else _structure(value, options[0])
     if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"{value!r} is not a list")
         return tuple(_structure(item, typing.get_args(kind)[0]) for item in value)
     if origin is not None and issubclass(origin, Mapping):
         return {key: _structure(item, typing.get_args(kind)[1]) for key, item in value.items()}
@@ -255,8 +315,7 @@ def _structure(value: Any, kind: Any) -> Any:
         hints = typing.get_type_hints(kind)
         known = {f.name for f in dataclasses.fields(kind)}
         return typing.cast(Any, kind)(**{key: _structure(item, hints[key]) for key, item in value.items() if key in known})
-    if kind is float:
-        return float(value)
-    if kind in (int, str, bool) and not isinstance(value, kind):
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(f"{value!r} is not {kind.__name__}")
-    return value
+    return float(value) if kind is float else value

@@ -108,7 +108,7 @@ class Run:
 
     def layer_of(self, phase: int) -> int | None:
         """The number of the layer a phase belongs to, or None outside of layers."""
-        return next((m - LAYER_MARKER for m in self.chain(phase) if m >= LAYER_MARKER), None)
+        return next((m - LAYER_MARKER for m in self.chain(phase) if LAYER_MARKER <= m < CALL_MARKER), None)
 
     def phases_of(self, region: int | None) -> list[int]:
         """The phases in which a region is open; all of them for None (the whole run)."""
