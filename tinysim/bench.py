@@ -149,7 +149,8 @@ class _Job:
         if first is not last:
             cold = self._estimate(image, core, first, pricers, clock_hz).region(0, clock_hz, name="first invoke")
             regions.append(dataclasses.replace(cold, stack_peak_bytes=measured.stack_peak_bytes))
-        outputs = Outputs(verdict.match, verdict.reference, verdict.max_abs_error, verdict.tolerance, self.inputs.described)
+        greatest = verdict.max_abs_error if np.isfinite(verdict.max_abs_error) else None
+        outputs = Outputs(verdict.match, verdict.reference, greatest, verdict.tolerance, self.inputs.described)
         return Result(
             model=self.model.name,
             part=self.part.name,

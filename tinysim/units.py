@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from tinysim.errors import InputError
@@ -18,7 +19,10 @@ def _parse(text: str, factors: dict[str, float] | dict[str, int], what: str, exa
     match = _QUANTITY.fullmatch(text)
     if not match or match[2].lower() not in factors:
         raise InputError(f"{text!r} is not {what}", hint=f"write it like {example}")
-    return float(match[1].replace("_", "")) * factors[match[2].lower()]
+    value = float(match[1].replace("_", "")) * factors[match[2].lower()]
+    if not math.isfinite(value):
+        raise InputError(f"{text!r} is more than can be counted", hint=f"write it like {example}")
+    return value
 
 
 def parse_hz(text: str) -> int:

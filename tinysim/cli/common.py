@@ -50,7 +50,7 @@ def write_text(text: str, target: str) -> None:
 
 def write_json(data: Any, target: str) -> None:
     """Write JSON to a file, or to standard output for ``-``."""
-    write_text(json.dumps(data, indent=1), target)
+    write_text(json.dumps(data, indent=1, allow_nan=False), target)
 
 
 def names_of(values: Sequence[str]) -> list[str]:
