@@ -10,7 +10,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,13 +139,15 @@ class Peripheral:
 class RegisterModel:
     """A control register of 32 bits that keeps what is written, with status bits that answer other bits.
 
-    ``follows``: (lowest status bit, lowest bit it repeats, width): a clock's ready bit repeats its on bit.
+    ``follows``: (lowest status bit, lowest bit it repeats, width): a clock's ready bit repeats its on bit. ``ones``: bits that
+    always read as one: something that is ready as soon as it is asked.
     """
 
     name: str
     address: int
     reset: int
     follows: tuple[tuple[int, int, int], ...]
+    ones: int = 0
 
     def read(self, written: int) -> int:
         """What a read gives after ``written`` was stored (``reset`` before any write)."""
@@ -153,7 +155,7 @@ class RegisterModel:
         for status, control, width in self.follows:
             mask = (1 << width) - 1
             value = value & ~(mask << status) | (written >> control & mask) << status
-        return value
+        return value | self.ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,8 @@ class Part:
     """One microcontroller.
 
     ``placement``: where firmware puts ``code``, ``weights``, ``data``, ``arena`` and ``stack`` by default: names for
-    :meth:`span`, first choice first. ``memory`` describes flash, caches and buses; None where a part has only ideal
+    :meth:`span`, first choice first. ``models``: what answers (platforms/peripherals.toml) at the addresses the platform description
+    only gives a name; ``systick_divider``: core cycles of one cycle of SysTick's external reference, None where unknown. ``memory`` describes flash, caches and buses; None where a part has only ideal
     memory.
     """
 
@@ -224,6 +227,8 @@ class Part:
     path: Path
     platform_path: Path
     notes: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    systick_divider: int | None = None
 
     def region(self, name: str) -> Region:
         """The memory of that name. Raises PartError that lists the names there are."""

@@ -109,6 +109,8 @@ def read_part(path: Path) -> Part:
         path=path,
         platform_path=platform_path,
         notes=root.strings("notes") if "notes" in root else (),
+        models=_models(root, ledger, peripherals),
+        systick_divider=_systick(root, ledger),
     )
     root.close()
     return part
@@ -259,7 +261,7 @@ def _registers(root: Table, ledger: Ledger) -> tuple[RegisterModel, ...]:
     for table in root.tables("register"):
         ledger.fact(table)
         follows = []
-        for text in table.strings("follows"):
+        for text in table.strings("follows") if "follows" in table else ():
             match = re.fullmatch(r"(\d+)(?::(\d+))?<(\d+)(?::(\d+))?", text)
             numbers = [int(number) if number else None for number in match.groups()] if match else []
             if not match or (numbers[1] is None) != (numbers[3] is None):
@@ -281,10 +283,39 @@ def _registers(root: Table, ledger: Ledger) -> tuple[RegisterModel, ...]:
                 table.integer("address", high=2**32 - 1),
                 table.integer("reset", high=2**32 - 1),
                 tuple(follows),
+                table.integer("ones", high=2**32 - 1) if "ones" in table else 0,
             )
         )
         table.close()
     return tuple(found)
+
+
+def _models(root: Table, ledger: Ledger, peripherals: tuple[Peripheral, ...]) -> Mapping[str, str]:
+    """``[models]``: a tag of the platform description -> the model of platforms/peripherals.toml that answers there."""
+    table = root.table("models")
+    if table is None:
+        return MappingProxyType({})
+    ledger.fact(table)
+    tags = {peripheral.name for peripheral in peripherals if peripheral.model is None}
+    found = {}
+    for name in table:
+        if name in ("source", "confidence", "note"):
+            continue
+        if name not in tags:
+            raise table.error("the platform description has no tag of this name", name)
+        found[name] = table.string(name)
+    table.close()
+    return MappingProxyType(found)
+
+
+def _systick(root: Table, ledger: Ledger) -> int | None:
+    table = root.table("systick")
+    if table is None:
+        return None
+    ledger.fact(table)
+    divider = table.integer("external_divider", low=1, high=1 << 16)
+    table.close()
+    return divider
 
 
 def _price(root: Table, ledger: Ledger) -> Price | None:
