@@ -167,7 +167,7 @@ def test_arena_of_the_size_reported_is_enough() -> None:
 
 def test_arena_too_small_is_said_by_the_runtime() -> None:
     part = m4()
-    with pytest.raises(FailedError, match=r"Arena size is too small|FailedError to allocate|Too many buffers"):
+    with pytest.raises(FailedError, match=r"Arena size is too small|Failed to allocate|Too many buffers"):
         Board(built(CNN, part, arena_bytes=2048), part)
 
 
