@@ -50,7 +50,7 @@ def examine(cc: str | None = None, renode: str | None = None) -> list[Finding]:
     findings.append(_package("robotframework", needed=False, advice="pip install 'tinysim[robot]' for Robot Framework suites"))
     try:
         found = find_renode(renode)
-        findings.append(Finding("Renode", True, f"{found.version} at {found.path}", False))
+        findings.append(Finding("Renode", True, f"{found.version} at {found.path} (by {found.found_by})", False))
     except TinysimError as error:
         findings.append(Finding("Renode", False, "", False, f"{error.message} - {error.hint}"))
     findings.append(Finding("cache", True, str(cache_folder()), False))

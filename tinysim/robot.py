@@ -318,11 +318,9 @@ class robot:  # noqa: N801 - Robot Framework looks for a class of its module's n
         result = self._last()
         if result.outputs is None:
             raise self._failure("no outputs were compared: this was firmware, not a model")
-        self._demand(
-            result.outputs.match,
-            f"the outputs differ from {result.outputs.reference} by up to {result.outputs.max_abs_error}, "
-            f"more than {result.outputs.tolerance:g}",
-        )
+        error = result.outputs.max_abs_error
+        by = "in what is a number" if error is None else f"by up to {error:g}, more than {result.outputs.tolerance:g}"
+        self._demand(result.outputs.match, f"the outputs differ from {result.outputs.reference} {by}")
 
     @keyword("Function should take fewer cycles than")
     def function_should_take_fewer_cycles_than(self, name: str, limit: int) -> None:
