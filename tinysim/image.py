@@ -7,10 +7,11 @@ import difflib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tinysim.demangle import demangle, same_name, without_parameters
 from tinysim.errors import ImageError, InputError
 
 __all__ = ["Image", "Section", "Segment", "Symbol", "load_image"]
@@ -57,20 +58,6 @@ class Symbol:
     def shown(self) -> str:
         """The name for people: C++ names demangled."""
         return demangle(self.name)
-
-
-@lru_cache(maxsize=65536)
-def demangle(name: str) -> str:
-    """A C++ symbol as written in the source; other names unchanged."""
-    if not name.startswith("_Z"):
-        return name
-    from itanium_demangler import parse
-
-    try:
-        tree = parse(name)
-    except (NotImplementedError, ValueError, IndexError, KeyError, AttributeError, RecursionError):
-        return name
-    return str(tree) if tree is not None else name
 
 
 @dataclass(frozen=True)
@@ -142,7 +129,7 @@ class Image:
                 f"{self.path.name} has no symbols, so {name!r} cannot be found",
                 hint="link without -s / do not strip, or give an address such as 0x08000400",
             )
-        matches = [s for s in self.symbols if s.name.startswith("_Z") and _same_name(name, s.shown)]
+        matches = [s for s in self.symbols if s.name.startswith("_Z") and same_name(name, s.shown)]
         addresses = {s.address for s in matches}
         if len(addresses) == 1:
             return matches[0]
@@ -153,7 +140,7 @@ class Image:
                 hint="give one with its parameters, or its linker name",
                 details=listing,
             )
-        names = {s.shown.split("(")[0] for s in self.symbols if s.function} | {s.name for s in self.symbols}
+        names = {without_parameters(s.shown) for s in self.symbols if s.function} | {s.name for s in self.symbols}
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
         hint = f"nearest: {', '.join(near)}" if near else "`arm-none-eabi-nm -C` lists what there is"
         raise ImageError(f"{self.path.name} has no symbol {name!r}", hint=hint)
@@ -186,26 +173,6 @@ class Image:
         addresses, lines = self._lines
         index = bisect.bisect_right(addresses, address & ~1) - 1
         return lines[index] if index >= 0 else None
-
-
-def _same_name(asked: str, shown: str) -> bool:
-    """Whether a demangled name is what a user asked for: with or without parameters and leading namespaces."""
-    asked = asked.replace(" ", "")
-    shown = shown.replace(" ", "")
-    plain = _without_parameters(shown)
-    return asked in (shown, plain) or ("(" not in asked and plain.endswith("::" + asked))
-
-
-def _without_parameters(name: str) -> str:
-    depth = 0
-    for index, char in enumerate(name):
-        if char == "<":
-            depth += 1
-        elif char == ">" and name[index - 1] != "-":
-            depth -= 1
-        elif char == "(" and depth == 0 and not name.startswith("(anonymous", index) and index:
-            return name[:index]
-    return name
 
 
 def _line_rows(path: Path) -> Iterator[tuple[int, tuple[str, int] | None]]:

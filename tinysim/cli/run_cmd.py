@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tinysim.cli.common import console, memory_options, names_of, progress_bar, write_json
+from tinysim.cli.common import console, memory_options, progress_bar, write_json
 
 __all__ = ["register"]
 
@@ -28,26 +28,40 @@ def register(app: typer.Typer) -> None:
         ideal_memory: Annotated[bool, typer.Option("--ideal-memory", help="Leave flash wait states and caches out.")] = False,
         caches: Annotated[str | None, typer.Option(help="on or off, instead of what the firmware sets.")] = None,
         prefetch: Annotated[str | None, typer.Option(help="on or off, instead of what the firmware sets.")] = None,
+        profile: Annotated[bool, typer.Option("--profile", help="Follow all calls: functions with what they call, and the call tree.")] = False,
+        calls: Annotated[int, typer.Option(help="Price so many calls one by one, for the least and the greatest.")] = 256,
+        flame: Annotated[str | None, typer.Option(help="Write folded stacks for flame-graph viewers.", metavar="FILE|-")] = None,
+        speedscope: Annotated[str | None, typer.Option(help="Write a profile for speedscope.app.", metavar="FILE|-")] = None,
+        callgrind: Annotated[str | None, typer.Option(help="Write a profile for KCachegrind.", metavar="FILE|-")] = None,
+        annotate: Annotated[list[str] | None, typer.Option(help="Show a function's source lines with their cycles.", metavar="FUNCTION")] = None,
+        source: Annotated[list[Path] | None, typer.Option(help="Where sources are, if not where the compiler found them.")] = None,
         json: Annotated[str | None, typer.Option(help="Write the result as JSON to a file, or - for standard output.", metavar="FILE|-")] = None,
     ) -> None:
         """Run firmware on a part and say how many cycles its functions take, and why."""
+        from tinysim.cli.profiles import ProfileOutputs, split_names
         from tinysim.errors import InputError
         from tinysim.measure import measure
-        from tinysim.views import show_region, show_results
+        from tinysim.views import show_layers, show_region, show_results
+        from tinysim.views.calls import show_calls
 
         if engine not in ("unicorn", "renode"):
             raise InputError(f"no engine {engine!r}", hint="use --engine unicorn or --engine renode")
+        outputs = ProfileOutputs(profile, flame, speedscope, callgrind, tuple(split_names(annotate or [])), tuple(source or []))
         with progress_bar() as progress:
-            result, _ = measure(
-                firmware, part, functions=names_of(function or []), between=names_of(between or []), until=until, clock=clock,
+            result, measured = measure(
+                firmware, part, functions=split_names(function or []), between=split_names(between or []), until=until, clock=clock,
                 memory=memory_options(ideal_memory, caches, prefetch),
-                max_instructions=max_instructions, progress=progress,
+                max_instructions=max_instructions, profile=outputs.wanted, calls_apart=calls, progress=progress,
             )
         if json:
             write_json(result.to_dict(), json)
-        if json == "-":
+        outputs.write(result, measured)
+        if json == "-" or outputs.standard_output:
             return
         out = console()
         show_results(out, [result])
         for region in result.regions:
             show_region(out, region)
+            show_calls(out, region)
+        show_layers(out, result)
+        outputs.print(out, result, measured)
