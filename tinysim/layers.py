@@ -77,7 +77,7 @@ def found_layers(estimate: Estimate, loop: InterpreterLoop, region: int | None, 
     kernels = _kernels(estimate, loop, phases)
     cycles = estimate.costs.by_cause.sum(axis=1)
     instructions = estimate.block_executions @ estimate.block_instructions
-    costs = []
+    costs: list[LayerCost] = []
     for layer in sorted(set(phases.values())):
         kernel = kernels.get(layer)
         if kernel is None or kernel.startswith(_HOUSEKEEPING):
@@ -87,7 +87,7 @@ def found_layers(estimate: Estimate, loop: InterpreterLoop, region: int | None, 
             continue
         costs.append(
             LayerCost(
-                index=len(costs), name=kernel, op=_short(kernel), instructions=round(float(instructions[mine].sum()) / calls),
+                index=len(costs), name=_plain(kernel), op=_short(kernel), instructions=round(float(instructions[mine].sum()) / calls),
                 cycles=round(float(cycles[mine].sum()) / calls), macs=0, cycles_per_mac=None,
             )
         )
@@ -108,9 +108,14 @@ def _kernels(estimate: Estimate, loop: InterpreterLoop, phases: dict[int, int]) 
     return kernels
 
 
+def _plain(kernel: str) -> str:
+    """A function without parameters and unnamed namespaces."""
+    return kernel.replace("(anonymous namespace)::", "").replace("_GLOBAL__N_1::", "").split("(", 1)[0]
+
+
 def _short(kernel: str) -> str:
     """A kernel's function without parameters and the namespaces all kernels share."""
-    plain = kernel.replace("(anonymous namespace)::", "").replace("_GLOBAL__N_1::", "").split("(", 1)[0]
+    plain = _plain(kernel)
     for prefix in ("tflite::ops::micro::", "tflite::"):
         plain = plain.removeprefix(prefix)
     return plain

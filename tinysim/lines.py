@@ -178,7 +178,8 @@ def _file_names(program: Any, home: str) -> Mapping[int, str]:
     names = {}
     for number, entry in enumerate(program["file_entry"], start=0 if version >= 5 else 1):
         folder = folders[entry.dir_index] if entry.dir_index < len(folders) else ""
-        names[number] = str(PurePosixPath(home) / folder / _text(entry.name))
+        # a relative home was mapped from an absolute one (-ffile-prefix-map), and so were the folders
+        names[number] = str((PurePosixPath(home) if home.startswith("/") else PurePosixPath()) / folder / _text(entry.name))
     return names
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def called_from(profile: Profile) -> Iterator[tuple[str, str, int, int, int]]:
     """
     edges: dict[tuple[str, str], list[int]] = {}
     for cost in profile.stacks:
-        for edge in set(zip(cost.stack, cost.stack[1:], strict=False)):
+        for edge in set(pairwise(cost.stack)):
             total = edges.setdefault(edge, [0, 0, 0])
             total[1] += cost.cycles
             total[2] += cost.instructions
@@ -125,7 +126,7 @@ def call_statistics(estimate: Estimate, region: int) -> CallStatistics:
     mine = (addresses >= own.address) & (addresses < own.address + max(own.bytes, 2)) if own else np.ones(len(addresses), np.bool_)
     for number in run.phases_of(region):
         chain = list(run.chain(number))
-        opened = [m for m, outside in zip(chain, chain[1:], strict=False) if m >= CALL_MARKER and outside == region]
+        opened = [m for m, outside in pairwise(chain) if m >= CALL_MARKER and outside == region]
         for marker in opened:
             inclusive[marker] = inclusive.get(marker, 0.0) + float(phase_cycles[number])
         if opened:
