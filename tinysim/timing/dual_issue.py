@@ -38,7 +38,6 @@ from tinysim.timing.columns import (
     ISSUE,
     LOADED,
     MEMORY,
-    MEMORY_WAIT,
     MULTIPLE_TRANSFER,
     MULTIPLICAND,
     OFFSET,
@@ -56,7 +55,7 @@ from tinysim.timing.columns import (
     WRITEBACK,
 )  # fmt: skip
 from tinysim.timing.native import native
-from tinysim.timing.port import data_stall, fetch_stall
+from tinysim.timing.port import data_cause, data_stall, fetch_cause, fetch_stall
 
 __all__ = ["READY_SHAPE", "STATE_SIZE", "compile_core", "mispredict", "start", "step"]
 
@@ -106,7 +105,9 @@ STORES, STORE_NEXT = 16, 32
 """Four recent stores, each (time, base, offset, bytes), and the place of the next one."""
 FREED = 36
 """Ring over fetches: when the last instruction of each left the queue."""
-STATE_SIZE = 40
+FETCH_CAUSE = 40
+"""What the latest fetch waited for, 0 when it did not."""
+STATE_SIZE = 41
 
 BIT_ANY, BIT_SHIFTER, BIT_BITS, BIT_LOAD, BIT_STORE = 1, 2, 4, 8, 16
 _KNOWN_TRAITS = {"any": BIT_ANY, "shifter": BIT_SHIFTER, "bits": BIT_BITS, "load": BIT_LOAD, "store": BIT_STORE}
@@ -230,6 +231,18 @@ def _put(mask, time, latency, latencies, row, ready):
 
 
 @native
+def _blame(mask, cause, ready):
+    """A wait for registers of ``mask`` is booked to ``cause``."""
+    mask &= ALL_REGISTERS
+    register = 0
+    while mask:
+        if mask & 1:
+            ready[register, R_CAUSE] = cause
+        mask >>= 1
+        register += 1
+
+
+@native
 def _is_early(mask, time, ready):
     """Whether all registers of ``mask`` are there one stage early at ``time``."""
     mask &= ALL_REGISTERS
@@ -323,7 +336,9 @@ def _fetch(block, parameters, state, config, memory):
         number = state[FETCHES]
         time = max(state[FETCHED] + 1, state[FREED + (number & 3)])
         state[BLOCK] += 1
-        state[FETCHED] = time + fetch_stall(state[BLOCK] * parameters[P_FETCH_BYTES], time, config, memory)
+        stall = fetch_stall(state[BLOCK] * parameters[P_FETCH_BYTES], time, config, memory)
+        state[FETCHED] = time + stall
+        state[FETCH_CAUSE] = fetch_cause(memory) if stall else 0
         state[FETCHES] = number + 1
 
 
@@ -376,6 +391,8 @@ def step(
     if state[FETCHED] > candidate:
         candidate = state[FETCHED]
         wait_cause = BRANCH_REFILL if state[REFILLING] else FETCH
+        if state[FETCH_CAUSE]:
+            wait_cause = state[FETCH_CAUSE]
         state[NOTE_ROW] = -1
     if after_fused == 2 and state[FUSED_UNTIL] > candidate:
         candidate = state[FUSED_UNTIL]
@@ -437,7 +454,8 @@ def step(
         further += wait
         if address != UNKNOWN:
             stall = data_stall(address, words, table[row, BYTES], True, time, config, memory)
-            lost[MEMORY_WAIT] += stall
+            if stall:
+                lost[data_cause(memory)] += stall
             further += stall
 
     # results
@@ -448,6 +466,8 @@ def step(
             latency = L_EARLY
     _put(table[row, RESULT], time + further, latency, latencies, row, ready)
     _put(table[row, LOADED], time + further + late, latency, latencies, row, ready)
+    if late:
+        _blame(table[row, LOADED], data_cause(memory), ready)
     _put(table[row, WRITEBACK] & ~table[row, LOADED], time, L_EARLY, latencies, row, ready)
     if table[row, RESULT] & FLAGS:
         state[FLAGS_TIME] = time

@@ -208,5 +208,10 @@ _PLAIN = {
     Cause.SYSTEM: "barriers and system registers take longer",
     Cause.PAIRING: "cannot issue with the instruction before it",
     Cause.BANK_CONFLICT: "both loads use one memory bank",
-    Cause.MEMORY: "waits for memory",
+    Cause.FLASH_INSTRUCTION: "its code comes from flash late",
+    Cause.FLASH_DATA: "its data come from flash late",
+    Cause.INSTRUCTION_CACHE: "its code is not in the cache",
+    Cause.DATA_CACHE: "its data are not in the cache",
+    Cause.EVICTION: "a changed line is written back first",
+    Cause.BUS: "waits for the bus",
 }

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysim.memory import access
+from tinysim.memory.layout import CAUSE_CACHE_MISS, CAUSE_EVICTION, CAUSE_FLASH, H_CAUSE
+from tinysim.timing.columns import BUS, DATA_CACHE, EVICTION, FLASH_DATA, FLASH_INSTRUCTION, INSTRUCTION_CACHE
 from tinysim.timing.native import native
 
-__all__ = ["IDEAL", "SYSTEM", "data_stall", "fetch_stall", "first_load", "ideal_memory", "memory_system", "slave_of"]
+__all__ = ["IDEAL", "SYSTEM", "data_cause", "data_stall", "fetch_cause", "fetch_stall", "first_load", "ideal_memory", "memory_system", "slave_of"]
 
 IDEAL = 0
 """Kind of memory that answers every access in its cycle."""
@@ -44,6 +46,28 @@ def data_stall(address, words, size, write, time, config, state):  # type: ignor
     if config[0] == IDEAL:
         return 0
     return access.transfer(state, address, words, size, write, time)
+
+
+@native
+def fetch_cause(state):  # type: ignore[no-untyped-def]
+    """What the latest stall of a fetch is booked to."""
+    cause = state[H_CAUSE]
+    if cause == CAUSE_FLASH:
+        return FLASH_INSTRUCTION
+    if cause == CAUSE_CACHE_MISS:
+        return INSTRUCTION_CACHE
+    return EVICTION if cause == CAUSE_EVICTION else BUS
+
+
+@native
+def data_cause(state):  # type: ignore[no-untyped-def]
+    """What the latest stall of a data access is booked to."""
+    cause = state[H_CAUSE]
+    if cause == CAUSE_FLASH:
+        return FLASH_DATA
+    if cause == CAUSE_CACHE_MISS:
+        return DATA_CACHE
+    return EVICTION if cause == CAUSE_EVICTION else BUS
 
 
 @native

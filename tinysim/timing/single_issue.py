@@ -25,6 +25,7 @@ from tinysim.timing.columns import (
     BASE,
     BRANCH,
     BRANCH_REFILL,
+    BUS,
     BYTES,
     CLASS,
     DATA,
@@ -39,7 +40,6 @@ from tinysim.timing.columns import (
     LOAD_USE,
     LOADED,
     MEMORY,
-    MEMORY_WAIT,
     MULTIPLICAND,
     OPERAND,
     RESULT,
@@ -51,7 +51,7 @@ from tinysim.timing.columns import (
     WORDS,
 )  # fmt: skip
 from tinysim.timing.native import native
-from tinysim.timing.port import data_stall, fetch_stall, first_load, slave_of
+from tinysim.timing.port import data_cause, data_stall, fetch_cause, fetch_stall, first_load, slave_of
 
 __all__ = ["STATE_SIZE", "compile_core", "start", "step"]
 
@@ -105,8 +105,8 @@ PENDING, PENDING_LOADED, PENDING_SLAVE, ADDRESS_LATE, FP_LATE = 10, 11, 12, 13, 
 AFTER_STORE, BEFORE_SIZE, WIDE_STORE, DEFERRED, DEFERRED_CAUSE = 15, 16, 17, 18, 19
 RUN_SLAVE, ARMED, ODD_WIDE, DECODED_BEFORE = 20, 21, 22, 23
 # rings over fetched words: ready to decode, slot free, cycles lost to memory
-READY, FREE, STALLED = 24, 32, 40
-STATE_SIZE = 48
+READY, FREE, STALLED, STALL_CAUSE = 24, 32, 40, 48
+STATE_SIZE = 56
 
 B_NONE, B_DIRECT, B_REGISTER = int(Branch.NONE), int(Branch.DIRECT), int(Branch.REGISTER)
 B_LOAD, B_TABLE = int(Branch.LOAD), int(Branch.TABLE)
@@ -159,6 +159,8 @@ def _request(state, parameters, config, memory):
     stall = fetch_stall(word * 4, time, config, memory)
     state[READY + (word & 7)] = time + parameters[P_FETCH_LATENCY] + stall
     state[STALLED + (word & 7)] = stall
+    if stall:
+        state[STALL_CAUSE + (word & 7)] = fetch_cause(memory)
     state[REQUEST] = time + stall
     state[WORD] = word + 1
     return time
@@ -272,9 +274,14 @@ def step(row, table, classes, parameters, state, executed, next_address, address
     if decode + 1 > ready:
         execute = decode + 1
         wait = execute - ready
-        stalled = min(wait, state[STALLED + (first & 7)] + (state[STALLED + (last & 7)] if last != first else 0))
-        lost[MEMORY_WAIT] += stalled
-        wait -= stalled
+        stalled = min(wait, state[STALLED + (first & 7)])
+        if stalled:
+            lost[state[STALL_CAUSE + (first & 7)]] += stalled
+            wait -= stalled
+        if last != first and state[STALLED + (last & 7)] and wait:
+            stalled = min(wait, state[STALLED + (last & 7)])
+            lost[state[STALL_CAUSE + (last & 7)]] += stalled
+            wait -= stalled
         if state[REFILLING]:
             refill = min(wait, max(0, state[READY + (first & 7)] + 1 - ready))
             lost[BRANCH_REFILL] += refill
@@ -307,9 +314,12 @@ def step(row, table, classes, parameters, state, executed, next_address, address
                 stall = data_stall(
                     address, table[row, WORDS], table[row, BYTES], table[row, MEMORY] == M_STORE, execute, config, memory
                 )
+                if stall:
+                    lost[data_cause(memory)] += stall
                 if classes[class_number, C_DATA_PHASE] and slave != state[RUN_SLAVE]:
-                    stall += first_load(slave, config, memory)
-                lost[MEMORY_WAIT] += stall
+                    granted = first_load(slave, config, memory)
+                    lost[BUS] += granted
+                    stall += granted
         if deferrable:
             state[DEFERRED] = cycles - 1
             state[DEFERRED_CAUSE] = lost_cause
