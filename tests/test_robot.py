@@ -29,27 +29,52 @@ from tinysim.result import (
     Result,
 )
 from tinysim.robot import EngineName
-from tinysim.robot import robot as Library  # noqa: N813 - Robot Framework wants the class in lower case
+from tinysim.robot import robot as Library  # noqa: N812
 from tinysim.robot_log import bars, html_report, text_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MEMORY = MemoryUse(
-    flash_bytes=60_000, ram_bytes=9_000, stack_peak_bytes=700, code_bytes=50_000, weights_bytes=9_000, constants_bytes=1_000,
-    data_bytes=300, arena_bytes=8_000, arena_used_bytes=7_900,
-)  # fmt: skip
+    flash_bytes=60_000,
+    ram_bytes=9_000,
+    stack_peak_bytes=700,
+    code_bytes=50_000,
+    weights_bytes=9_000,
+    constants_bytes=1_000,
+    data_bytes=300,
+    arena_bytes=8_000,
+    arena_used_bytes=7_900,
+)
 RESULT = Result(
-    model="cnn", part="stm32l4r5zi", core="cortex-m4", clock_hz=100_000_000, engine="unicorn", firmware=FirmwareInfo("cnn.elf", "0" * 64),
+    model="cnn",
+    part="stm32l4r5zi",
+    core="cortex-m4",
+    clock_hz=100_000_000,
+    engine="unicorn",
+    firmware=FirmwareInfo("cnn.elf", "0" * 64),
     regions=(
-        RegionCost("invoke", 1, 800_000, 1_000_000, 0.01, {"execution": 1_000_000}, (FunctionCost("conv(int)", 700_000, 900_000),)),
+        RegionCost(
+            "invoke",
+            1,
+            800_000,
+            1_000_000,
+            0.01,
+            {"execution": 1_000_000},
+            (FunctionCost("conv(int)", 700_000, 900_000),),
+        ),
         RegionCost("fft", 4, 8_000, 10_000, 0.0001, {"execution": 10_000}, ()),
     ),
-    instructions=800_000, cycles=1_000_000, latency_s=0.01, memory=MEMORY, error=ErrorBound(2, "some measurements"),
+    instructions=800_000,
+    cycles=1_000_000,
+    latency_s=0.01,
+    memory=MEMORY,
+    error=ErrorBound(2, "some measurements"),
     layers=(
-        LayerCost(0, "conv_1", "CONV_2D", 500_000, 600_000, 100_000, 6.0), LayerCost(1, "conv_2", "CONV_2D", 100_000, 300_000, 50_000, 6.0),
+        LayerCost(0, "conv_1", "CONV_2D", 500_000, 600_000, 100_000, 6.0),
+        LayerCost(1, "conv_2", "CONV_2D", 100_000, 300_000, 50_000, 6.0),
         LayerCost(2, "softmax", "SOFTMAX", 1_000, 2_000, 0, None),
     ),
     outputs=Outputs(True, "tflite-micro", 0.0, 0.0, "seed 0"),
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -65,7 +90,7 @@ def fails(message: str, call: object, *arguments: object, **named: object) -> No
         call(*arguments, **named)  # type: ignore[operator]
     text = str(caught.value)
     if "(" not in text.splitlines()[0] or "\n" in text:
-        assert "stm32l4r5zi" in text             # the table is there
+        assert "stm32l4r5zi" in text  # the table is there
 
 
 def test_time(library: Library) -> None:
@@ -114,7 +139,7 @@ def test_outputs(library: Library) -> None:
 
 
 def test_functions_and_layers(library: Library) -> None:
-    library.function_should_take_fewer_cycles_than("fft", 2_501)       # four calls of 2,500 cycles
+    library.function_should_take_fewer_cycles_than("fft", 2_501)  # four calls of 2,500 cycles
     fails("fft takes 2,500 cycles, not fewer than 2,500", library.function_should_take_fewer_cycles_than, "fft", 2_500)
     fails("conv takes 900,000 cycles", library.function_should_take_fewer_cycles_than, "conv", 5)
     fails("nothing did not run, or has another name", library.function_should_take_fewer_cycles_than, "nothing", 5)
@@ -131,8 +156,12 @@ def test_regressions(library: Library, tmp_path: Path) -> None:
     slower = dataclasses.replace(RESULT, latency_s=0.0102, cycles=1_020_000)
     library._results.append(slower)
     library.latency_should_not_regress_by_more_than("2.1 %", baseline=str(path))
-    fails(r"the latency is 10\.2 ms, \+2\.00 % from 10 ms in .*baseline.json, more than 1 %",
-          library.latency_should_not_regress_by_more_than, "1 %", baseline=str(path))  # fmt: skip
+    fails(
+        r"the latency is 10\.2 ms, \+2\.00 % from 10 ms in .*baseline.json, more than 1 %",
+        library.latency_should_not_regress_by_more_than,
+        "1 %",
+        baseline=str(path),
+    )
     library._results.append(dataclasses.replace(RESULT, clock_hz=80_000_000))
     with pytest.raises(Failure, match="no result of cnn on stm32l4r5zi at 80000000 Hz"):
         library.latency_should_not_regress_by_more_than("1 %", baseline=str(path))
@@ -167,7 +196,10 @@ def test_steps_in_the_wrong_order() -> None:
 
 def test_the_engine_is_chosen_by_one_variable() -> None:
     assert Library()._engine_arguments() == {}
-    assert Library(engine=EngineName.RENODE, renode="/opt/renode")._engine_arguments() == {"engine": "renode", "renode": "/opt/renode"}
+    assert Library(engine=EngineName.RENODE, renode="/opt/renode")._engine_arguments() == {
+        "engine": "renode",
+        "renode": "/opt/renode",
+    }
 
 
 @given(st.lists(st.tuples(st.text(max_size=50), st.integers(0, 10**12)), max_size=60))
@@ -189,11 +221,17 @@ def test_what_goes_into_the_log() -> None:
 
 def run(*arguments: str, folder: Path) -> dict[str, tuple[str, str]]:
     """Run suites; name, status and message of each test."""
-    scripts = str(Path(sys.executable).parent)               # pabot looks for robot on the path
+    scripts = str(Path(sys.executable).parent)  # pabot looks for robot on the path
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=900
-    )  # fmt: skip
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
     result = ExecutionResult(folder / "output.xml")
     return {test.name: (test.status, test.message) for test in result.suite.all_tests}
 
@@ -214,9 +252,14 @@ def test_failures_say_what_is_wrong(tmp_path: Path) -> None:
     before = dataclasses.replace(result, latency_s=result.latency_s / 1.05)
     (tmp_path / "baseline.json").write_text(before.to_json())
     tests = run(
-        "robot", "--outputdir", str(tmp_path), "--variable", f"BASELINE:{tmp_path}/baseline.json", "tests/test_robot_failing.robot",
+        "robot",
+        "--outputdir",
+        str(tmp_path),
+        "--variable",
+        f"BASELINE:{tmp_path}/baseline.json",
+        "tests/test_robot_failing.robot",
         folder=tmp_path,
-    )  # fmt: skip
+    )
     expected = {
         "Too Slow": r"the latency is \d.* µs, not below 1 µs\n\n(.|\n)*dense_float32(.|\n)*FULLY_CONNECTED",
         "Too Large": r"it needs \d.* KiB of flash, more than 4\.0 KiB",
@@ -235,8 +278,12 @@ def test_failures_say_what_is_wrong(tmp_path: Path) -> None:
 def test_the_documentation_is_that_of_the_library(tmp_path: Path) -> None:
     made = subprocess.run(
         [sys.executable, "-m", "robot.libdoc", "tinysim.robot", "list"],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     page = (ROOT / "docs" / "robot.html").read_text(encoding="utf-8")
     for keyword in made.stdout.split("\n"):
         assert keyword in page

@@ -130,3 +130,29 @@ def test_import_of_two_cores_or_of_unknown_memories(tmp_path: Path) -> None:
     path.write_text(BOARD.read_text())
     with pytest.raises(PartError, match="has no memory 'dram'"):
         import_part(path, kinds={"dram": RegionKind.SRAM})
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tinysim.cli import main
+
+    description = tmp_path / "descriptions" / "board.repl"
+    description.parent.mkdir()
+    description.write_text(BOARD.read_text().replace("sram:", "scratch:").replace("0x20000000", "0x60000000"))
+    wanted = ["parts", "import", str(description), str(tmp_path / "mine.toml"), "--max-clock", "80MHz"]
+    with pytest.raises(SystemExit) as ended:
+        main(wanted)
+    assert ended.value.code == 2
+    assert "board.repl:5: scratch at 0x60000000: neither its name nor its address" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main([*wanted, "--kind", "scratch=sram"])
+    assert ended.value.code == 0
+    assert "wait states" in capsys.readouterr().out
+    part = read_part(tmp_path / "mine.toml")
+    assert (part.name, part.max_clock_hz, part.platform_path.resolve()) == ("mine", 80_000_000, description)
+    with pytest.raises(SystemExit) as ended:
+        main([*wanted, "--kind", "scratch=sram"])
+    assert ended.value.code == 2
+    assert "is there already" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*wanted, "--kind", "scratch=tape"])
+    assert "is no kind of a memory" in capsys.readouterr().err

@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
         words: Annotated[
             list[str] | None,
             typer.Argument(
-                help="A part's name or file: show it. check FILE...: lint part files, core files, platform descriptions. "
-                "new PATH --like PART: write a part to start from. "
+                help="A part's name or file: show it. check FILE...: lint part files, core files, platform "
+                "descriptions. new PATH --like PART: write a part to start from. "
                 "import FILE.repl PATH: a part from a Renode description.",
                 metavar="[NAME | check FILE... | new PATH | import FILE PATH]",
                 show_default=False,
@@ -51,6 +51,11 @@ def register(app: typer.Typer) -> None:
             float | None, typer.Option("--max-price", help="Only parts known to cost at most this.")
         ] = None,
         like: Annotated[str | None, typer.Option(help="For new: the part to copy.")] = None,
+        fpu: Annotated[str | None, typer.Option(help="For import: the FPU of a Cortex-M7, fpv5-sp or fpv5-dp.")] = None,
+        kind: Annotated[
+            list[str] | None,
+            typer.Option(help="For import: what kind of memory one is; may be repeated.", metavar="NAME=KIND"),
+        ] = None,
         json: Annotated[
             str | None, typer.Option(help="Write it as JSON to a file, or - for standard output.", metavar="FILE|-")
         ] = None,
@@ -65,7 +70,7 @@ def register(app: typer.Typer) -> None:
             case ["new", *paths]:
                 _new(paths, like)
             case ["import", *paths]:
-                _import(paths)
+                _import(paths, clock, fpu, kind or [])
             case [name]:
                 _show(name, json)
             case _:
@@ -299,13 +304,17 @@ def _new(paths: list[str], like: str | None) -> None:
     print(f"wrote {written[0]} and {written[1]}; edit them, then: tinysim parts check {written[0]}")
 
 
-def _import(paths: list[str]) -> None:
-    try:
-        from tinysim.partimport import import_part
-    except ModuleNotFoundError as error:
-        raise InputError("`parts import` is not there", hint="write the part with `tinysim parts new`") from error
+def _import(paths: list[str], clock: str | None, fpu: str | None, kinds: list[str]) -> None:
+    from tinysim.renode.import_part import parse_kinds, write_part
+    from tinysim.units import parse_hz
+
     if len(paths) != 2:
         raise InputError(
             "`parts import` needs a Renode description and a path", hint="tinysim parts import board.repl my.toml"
         )
-    import_part(Path(paths[0]), Path(paths[1]))
+    notes = write_part(
+        Path(paths[0]), Path(paths[1]), clock_hz=parse_hz(clock) if clock else None, fpu=fpu, kinds=parse_kinds(kinds)
+    )
+    print(f"wrote {paths[1]}; check it: tinysim parts check {paths[1]}")
+    for note in notes:
+        print(f"note: {note}")

@@ -8,18 +8,19 @@ description does not say (wait states, caches, prices, and on an M7 the FPU) is 
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinysim.errors import PartError
+from tinysim.errors import InputError, PartError
 from tinysim.part import RegionKind
 from tinysim.partfile import MEMORY_MODELS
 from tinysim.repl import Entry, Platform, read_repl
 from tinysim.units import format_bytes, format_hz
 
-__all__ = ["ImportedPart", "import_part"]
+__all__ = ["ImportedPart", "import_part", "parse_kinds", "write_part"]
 
 _CORES = {"cortex-m4": "cortex-m4", "cortex-m4f": "cortex-m4", "cortex-m7": "cortex-m7"}
 _FPUS = ("fpv4-sp", "fpv5-sp", "fpv5-dp")
@@ -62,14 +63,15 @@ def import_part(
     clock_hz: int | None = None,
     fpu: str | None = None,
     kinds: Mapping[str, RegionKind] | None = None,
+    name: str | None = None,
+    beside: Path | None = None,
 ) -> ImportedPart:
     """A part file for the platform description at ``path``, to be written beside it with the ending ``.toml``.
 
     ``clock_hz``: the maximum clock; default: what the description gives the SysTick. ``fpu``: ``fpv5-sp`` or
-    ``fpv5-dp`` on an M7.
-    ``kinds``: the kinds of memories whose name and address do not tell. Raises PartError with file and line for what
-    is not
-    understood, or not enough to make a part.
+    ``fpv5-dp`` on an M7. ``kinds``: the kinds of memories whose name and address do not tell. ``name``: of the part;
+    default: the file's. ``beside``: the folder the part file will be in, if not the description's. Raises PartError with
+    file and line for what is not understood, or not enough to make a part.
     """
     path = Path(path)
     platform = read_repl(path)
@@ -84,7 +86,46 @@ def import_part(
             "the description has no DWT: inside Renode the cycle counter reads 0 (add Miscellaneous.DWT at 0xE0001000)"
         )
     notes.append("no wait states or caches are known: use --ideal-memory, or add [wait_states] from the data sheet")
-    return ImportedPart(_toml(path, core, fpu, memories, clock_text, clock_source), tuple(notes))
+    return ImportedPart(
+        _toml(path, name or path.stem, beside or path.parent, core, fpu, memories, clock_text, clock_source),
+        tuple(notes),
+    )
+
+
+def parse_kinds(texts: Sequence[str]) -> dict[str, RegionKind]:
+    """Kinds written ``NAME=KIND``. Raises InputError."""
+    found = {}
+    for text in texts:
+        name, equals, kind = text.partition("=")
+        if not equals or kind not in list(RegionKind):
+            raise InputError(
+                f"{text!r} is no kind of a memory", hint=f"write it like sram=axi; kinds: {', '.join(RegionKind)}"
+            )
+        found[name] = RegionKind(kind)
+    return found
+
+
+def write_part(
+    source: Path,
+    target: Path,
+    *,
+    clock_hz: int | None = None,
+    fpu: str | None = None,
+    kinds: Mapping[str, RegionKind] | None = None,
+) -> tuple[str, ...]:
+    """Write the part file of the description ``source`` to ``target``, which names it; what to tell the user.
+
+    Raises what `import_part` raises, and InputError when there is a file already or it cannot be written.
+    """
+    imported = import_part(source, clock_hz=clock_hz, fpu=fpu, kinds=kinds, name=target.stem, beside=target.parent)
+    try:
+        with target.open("x", encoding="utf-8") as stream:
+            stream.write(imported.toml)
+    except FileExistsError:
+        raise InputError(f"{target} is there already", hint="remove it, or give another path") from None
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror}", hint="check the folder") from error
+    return imported.notes
 
 
 def _fail(platform: Platform, line: int, message: str, hint: str) -> PartError:
@@ -186,8 +227,11 @@ def _kind(platform: Platform, entry: Entry, base: int) -> RegionKind:
     )
 
 
-def _toml(path: Path, core: str, fpu: str, memories: list[_Memory], clock: str, clock_source: str) -> str:
-    title = path.stem.upper()
+def _toml(
+    path: Path, name: str, folder: Path, core: str, fpu: str, memories: list[_Memory], clock: str, clock_source: str
+) -> str:
+    title = name.upper()
+    file = os.path.relpath(path, folder)
     code = [m.name for m in memories if m.kind is RegionKind.FLASH] or [m.name for m in memories if not m.kind.writable]
     ram = sorted(
         (m for m in memories if m.kind.writable and m.kind not in (RegionKind.ITCM, RegionKind.BACKUP)),
@@ -197,14 +241,14 @@ def _toml(path: Path, core: str, fpu: str, memories: list[_Memory], clock: str, 
     lines = [
         f"# {title}, imported from {path.name}.",
         'schema = "tinysim.part/1"',
-        f'name = "{path.stem.lower()}"',
+        f'name = "{name.lower()}"',
         f'title = "{title}"',
         'vendor = "unknown"',
         f'core = "{core}"',
         f'fpu = "{fpu}"',
         "",
         "[platform]",
-        f'file = "{path.name}"',
+        f'file = "{file}"',
         f'source = "imported from {path.name}"',
         'confidence = "inferred"',
         "",
