@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import difflib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ __all__ = ["Image", "Section", "Segment", "Symbol", "load_image"]
 
 _LIMIT_BYTES = 512 * 1024 * 1024
 _EM_ARM = "EM_ARM"
+_NESTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,12 @@ class Image:
 
     def function_at(self, address: int) -> Symbol | None:
         """The function that holds ``address``, or None. A function without a size reaches to the next one."""
-        index = bisect.bisect_right(self._function_addresses, address & ~1) - 1
-        if index < 0:
-            return None
-        symbol = self.functions[index]
-        if symbol.bytes and address >= symbol.address + symbol.bytes:
-            return None
-        return symbol
+        last = bisect.bisect_right(self._function_addresses, address & ~1) - 1
+        for index in range(last, max(last - _NESTED, -1), -1):  # assembly has functions inside functions
+            symbol = self.functions[index]
+            if address < symbol.address + symbol.bytes or (index == last and not symbol.bytes):
+                return symbol
+        return None
 
     def find(self, name: str) -> Symbol | None:
         """The symbol of exactly this linker name, or None."""
@@ -121,29 +121,32 @@ class Image:
         else:
             at = self.function_at(address)
             return at if at and at.address == address & ~1 else Symbol(name, address & ~1, 0, True, False)
-        exact = self.find(name)
-        if exact is not None:
-            return exact
+        exact = self._by_name.get(name, [])
+        if exact:
+            return self._only(name, exact)
         if not self.symbols:
             raise ImageError(
                 f"{self.path.name} has no symbols, so {name!r} cannot be found",
                 hint="link without -s / do not strip, or give an address such as 0x08000400",
             )
         matches = [s for s in self.symbols if s.name.startswith("_Z") and same_name(name, s.shown)]
-        addresses = {s.address for s in matches}
-        if len(addresses) == 1:
-            return matches[0]
-        if addresses:
-            listing = "\n".join(sorted(f"  {s.shown}  ({s.name})" for s in matches))
-            raise ImageError(
-                f"{name!r} names {len(addresses)} functions of {self.path.name}",
-                hint="give one with its parameters, or its linker name",
-                details=listing,
-            )
+        if matches:
+            return self._only(name, matches)
         names = {without_parameters(s.shown) for s in self.symbols if s.function} | {s.name for s in self.symbols}
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
         hint = f"nearest: {', '.join(near)}" if near else "`arm-none-eabi-nm -C` lists what there is"
         raise ImageError(f"{self.path.name} has no symbol {name!r}", hint=hint)
+
+    def _only(self, name: str, matches: Sequence[Symbol]) -> Symbol:
+        """The one function among symbols of a name; the global one of a linker name. Raises ImageError when several are left."""
+        bound = [s for s in matches if s.is_global and s.name == name] or list(matches)
+        addresses = {s.address for s in bound}
+        if len(addresses) > 1:
+            listing = sorted(f"{s.address:#010x} {s.shown} ({s.name})" for s in bound)
+            raise ImageError(
+                f"{name!r} names {len(addresses)} functions of {self.path.name}", hint="give one by its address", details="\n".join(listing)
+            )
+        return max(bound, key=lambda s: s.bytes)
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` stored bytes from ``address``. Raises ImageError when the file has none there."""

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tinysim.demangle import without_parameters
 from tinysim.result import RegionCost, Result
 from tinysim.units import format_bytes, format_hz, format_seconds
 
@@ -21,12 +22,7 @@ def _percent(part: float, total: float) -> str:
 
 def short_name(name: str, width: int = 72) -> str:
     """A function's name without its parameters, cut in the middle where it is still too long."""
-    depth = 0
-    for index, char in enumerate(name):
-        depth += {"<": 1, ">": -1}.get(char, 0)
-        if char == "(" and depth == 0 and index and not name.startswith("(anonymous", index):
-            name = name[:index]
-            break
+    name = without_parameters(name)
     return name if len(name) <= width else name[: width // 2 - 1] + "..." + name[-(width // 2 - 2) :]
 
 
