@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tinysim.errors import (
@@ -80,5 +82,16 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     value = getattr(importlib.import_module(f"tinysim.{_HOMES[name]}"), name)
-    globals()[name] = value  # `tinysim.bench` is the function, also after the module of that name was imported
+    globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """Keeps `tinysim.bench` the function: importing the module of that name would put the module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
