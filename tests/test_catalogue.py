@@ -67,7 +67,8 @@ def test_all_known_parts_are_there() -> None:
     for row in rows:
         name = row["mcu"].upper().replace("AMBIQ ", "")
         part = parts[name]
-        highest = max(int(word) for word in row["max_mhz"].replace("(", " ").replace(",", " ").split() if word.isdigit())
+        words = row["max_mhz"].replace("(", " ").replace(",", " ").split()
+        highest = max(int(word) for word in words if word.isdigit())
         assert part.max_clock_hz == highest * 10**6
         assert part.core == row["core"].split()[0].lower().rstrip("f")
         assert part.fpu == row["fpu"].lower()

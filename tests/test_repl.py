@@ -187,7 +187,8 @@ def test_written_platforms_read_back(memories: dict[str, tuple[int, int]]) -> No
     memories.pop("using", None)
     memories.pop("sysbus", None)
     text = "\n".join(
-        f"{name}: Memory.MappedMemory @ sysbus {base:#x}\n    size: {size:#x}" for name, (base, size) in memories.items()
+        f"{name}: Memory.MappedMemory @ sysbus {base:#x}\n    size: {size:#x}"
+        for name, (base, size) in memories.items()
     )
     platform = parse_repl(text)
     assert {

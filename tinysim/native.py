@@ -1,7 +1,7 @@
 """Native code: numba with a compile cache that notices changes in every module it was built from.
 
-numba's own cache looks at the file of the function alone; the pipelines and memory systems inline functions and constants
-of other modules.
+numba's own cache looks at the file of the function alone; the pipelines and memory systems inline functions and
+constants of other modules.
 """
 
 from __future__ import annotations

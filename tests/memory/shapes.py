@@ -68,9 +68,7 @@ def part_of(folder: Path, memory: str, *, core: str = "cortex-m4", head: str = H
     for line in memory.splitlines():
         sourced.append(line)
         header = line.strip()
-        if header.startswith("[") and header.endswith("]") and "." not in header or header.startswith("[flash."):
-            sourced += ['source = "made up"', 'confidence = "inferred"']
-        elif header.startswith("[cache."):
+        if header.endswith("]") and (header.startswith(("[flash", "[cache.", "[[path", "[[control"))):
             sourced += ['source = "made up"', 'confidence = "inferred"']
     (folder / "toy.toml").write_text(head.replace("cortex-m4", core) + "\n".join(sourced))
     return load_part(folder / "toy.toml")

@@ -77,7 +77,7 @@ def per_line(part: str, address: int, wait_states: int) -> float:
 
 
 def test_moving_weights_to_axi_sram() -> None:
-    """The cleanest measurement there is: the same instructions, weights in flash or AXI SRAM, 9.1 cycles a line apart."""
+    """The cleanest measurement there is: the same instructions, weights in flash or AXI SRAM: 9.1 a line."""
     saved = per_line("stm32h7a3zi-q", 0x08010000, 7) - per_line("stm32h7a3zi-q", 0x24000000, 7)
     assert saved == pytest.approx(9.1, abs=0.5)
 

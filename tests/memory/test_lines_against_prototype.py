@@ -57,7 +57,9 @@ def accesses(seed: int, count: int = 3000) -> list[tuple[bool, int, int]]:
     return found
 
 
-def run_prototype(module: ModuleType, icfg: np.ndarray, dcfg: np.ndarray, stream: list[tuple[bool, int, int]]) -> dict[str, int]:
+def run_prototype(
+    module: ModuleType, icfg: np.ndarray, dcfg: np.ndarray, stream: list[tuple[bool, int, int]]
+) -> dict[str, int]:
     sides = {}
     for side, config in ((True, icfg), (False, dcfg)):
         slots = int(config[module.NSETS] * config[module.NWAYS])

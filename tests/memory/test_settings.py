@@ -38,7 +38,9 @@ reset = 0
 startup = 0x10000
 fields = { data_cache = "16" }
 """
-BACK_ALLOCATE, THROUGH, BACK = Attributes(True, True, True), Attributes(True, False, False), Attributes(True, True, False)
+BACK_ALLOCATE = Attributes(True, True, True)
+BACK = Attributes(True, True, False)
+THROUGH = Attributes(True, False, False)
 UNCACHED = Attributes(False, False, False)
 
 

@@ -84,13 +84,14 @@ def configure(
     needed = part.wait_states(clock_hz)
     used = needed if wanted.wait_states is None else wanted.wait_states
     warnings = []
+    clock = format_hz(clock_hz)
     if used < needed:
         warnings.append(
-            f"the firmware sets {used} wait states; {part.title} needs {needed} at {format_hz(clock_hz)}: it would not run"
+            f"the firmware sets {used} wait states; {part.title} needs {needed} at {clock} and would not run"
         )
     elif used > needed:
         warnings.append(
-            f"the firmware sets {used} wait states where {needed} would do for {part.title} at {format_hz(clock_hz)}"
+            f"the firmware sets {used} wait states where {needed} would do for {part.title} at {clock}"
         )
     if described is None:
         warnings.append(f"{part.title} has no description of its memory system: memory is taken as ideal")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from tinysim.memory.layout import (
     FILL_BLOCKING,
     FILL_FROM_START,
