@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from unicorn import UC_ARCH_ARM, UC_HOOK_BLOCK, UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MODE_THUMB, Uc
+from unicorn import UC_ARCH_ARM, UC_HOOK_BLOCK, UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MODE_THUMB, Uc, UcError
 from unicorn import arm_const as arm
 
 from tinysim.counts import NO_BLOCK, Counts
@@ -22,9 +22,9 @@ FPUS = {"cortex-m4": "fpv4-sp-d16", "cortex-m7": "fpv5-d16"}
 
 @dataclass
 class Recording:
-    """Blocks in the order they ran: address, size, data addresses (one for each access) and where execution went next."""
+    """Blocks in the order they ran: address, size, and for each access the instruction and its (first) data address."""
 
-    blocks: list[tuple[int, int, tuple[int, ...]]]
+    blocks: list[tuple[int, int, tuple[tuple[int, int], ...]]]
     code: bytes
     executed: Counter[int]
     result: int
@@ -34,14 +34,15 @@ class Recording:
 
 
 def build(source: Path, folder: Path, core: str, *flags: str) -> bytes:
-    """The code and read-only data of a freestanding program, as loaded at CODE, and the offset of its symbols in an ELF beside it."""
+    """The ELF file of a freestanding program for one core: code at CODE, data at DATA."""
     elf = folder / f"{source.stem}-{core}-{'_'.join(flag.strip('-') for flag in flags)}.elf"
-    subprocess.run(
+    made = subprocess.run(
         ["arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", f"-mfpu={FPUS[core]}", "-mfloat-abi=hard", "-nostdlib",
          "-ffreestanding", "-fno-tree-loop-distribute-patterns", f"-Wl,-Ttext={CODE:#x},-Tbss={DATA:#x},-Tdata={DATA + 0x8000:#x}",
          "-Wl,--no-warn-rwx-segments", *flags, str(source), "-o", str(elf)],
-        check=True, capture_output=True, text=True,
+        capture_output=True, text=True,
     )  # fmt: skip
+    assert made.returncode == 0, made.stderr
     return elf.read_bytes()
 
 
@@ -90,10 +91,13 @@ def record(elf: bytes, function: str, core: str, arguments: tuple[int, ...] = ()
     uc.hook_add(UC_HOOK_BLOCK, on_block)
     uc.hook_add(UC_HOOK_CODE, on_code)
     uc.hook_add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, on_access)
-    uc.emu_start(symbols[function] | 1, STOP)
+    try:
+        uc.emu_start(symbols[function] | 1, STOP)
+    except UcError as error:
+        raise AssertionError(f"{error} at {uc.reg_read(arm.UC_ARM_REG_PC):#x}") from error
     assert uc.reg_read(arm.UC_ARM_REG_PC) == STOP
     return Recording(
-        [(a, s, tuple(x for _, x in accesses)) for a, s, accesses in blocks], bytes(uc.mem_read(CODE, 0x40000)), executed,
+        [(a, s, tuple(accesses)) for a, s, accesses in blocks], bytes(uc.mem_read(CODE, 0x40000)), executed,
         uc.reg_read(arm.UC_ARM_REG_R0),
     )  # fmt: skip
 
@@ -145,7 +149,7 @@ def counts(recording: Recording, depth: int) -> Counts:
             keys[key] = len(keys)
             executions.append(0)
             missed.append(0)
-            samples.append(accesses)
+            samples.append(tuple(data for _, data in accesses))
         executions[keys[key]] += 1
         if before is not None:
             if before not in last:
