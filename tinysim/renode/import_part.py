@@ -70,8 +70,8 @@ def import_part(
 
     ``clock_hz``: the maximum clock; default: what the description gives the SysTick. ``fpu``: ``fpv5-sp`` or
     ``fpv5-dp`` on an M7. ``kinds``: the kinds of memories whose name and address do not tell. ``name``: of the part;
-    default: the file's. ``beside``: the folder the part file will be in, if not the description's. Raises PartError with
-    file and line for what is not understood, or not enough to make a part.
+    default: the file's. ``beside``: the folder the part file will be in, if not the description's. Raises PartError
+    with file and line for what is not understood, or not enough to make a part.
     """
     path = Path(path)
     platform = read_repl(path)

@@ -22,8 +22,8 @@ from tinysim.repl import read_repl
 __all__ = ["UNSEEN", "CycleCounters", "RenodeMachine"]
 
 UNSEEN = (
-    "Renode shows blocks, not data accesses: wait states, caches, unaligned accesses, branch mispredictions, and operands "
-    "that decide a division's time or whether a conditional transfer is carried out are not in these cycles"
+    "Renode shows blocks, not data accesses: wait states, caches, unaligned accesses, branch mispredictions, and "
+    "operands that decide a division's time or whether a conditional transfer is carried out are not in these cycles"
 )
 _CYCCNT = 0xE0001004
 _CFSR = 0xE000ED28
