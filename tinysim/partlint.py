@@ -16,7 +16,8 @@ from tinysim.tomlfile import Table, read_toml
 __all__ = ["Finding", "Severity", "check_file", "check_part", "check_platform"]
 
 _FACT_TABLES = (
-    "platform", "clock", "wait_states", "flash", "path", "control", "register", "supply", "price", "variant"
+    "platform", "clock", "wait_states", "flash", "path", "control", "register", "supply", "price", "variant",
+    "models", "systick",
 )  # fmt: skip
 _NESTED = ("bus", "lines", "instruction_lines", "data_lines")
 

@@ -148,9 +148,12 @@ class Bus:
         runs: list[list[int]] = []
         for number in numbers:
             if any(base < (number + 1) * _PAGE and number * _PAGE < base + size for base, size in memories):
-                names = [d.name for start, stop, d in self._spans if start < (number + 1) * _PAGE and number * _PAGE < stop]
+                names = [
+                    d.name for start, stop, d in self._spans if start < (number + 1) * _PAGE and number * _PAGE < stop
+                ]
                 raise EngineError(
-                    f"{', '.join(names)} and a memory share the page at {number * _PAGE:#010x}", hint="`tinysim parts check` the part's file"
+                    f"{', '.join(names)} and a memory share the page at {number * _PAGE:#010x}",
+                    hint="`tinysim parts check` the part's file",
                 )
             if runs and runs[-1][1] == number:
                 runs[-1][1] = number + 1

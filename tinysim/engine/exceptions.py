@@ -13,7 +13,18 @@ from typing import Protocol
 
 from tinysim.engine.interrupts import Masks
 
-__all__ = ["EXC_RETURN", "Cpu", "Frame", "StackFault", "is_exception_return", "push_frame", "pop_frame", "read_masks", "start_handler"]
+__all__ = [
+    "EXC_RETURN",
+    "Cpu",
+    "Frame",
+    "StackFaultError",
+    "frame_of",
+    "is_exception_return",
+    "pop_frame",
+    "push_frame",
+    "read_masks",
+    "start_handler",
+]
 
 EXC_RETURN = 0xFFFFFFE0
 """EXC_RETURN values are from here up (with the emulator's bit 0 cleared, still)."""
@@ -37,13 +48,13 @@ class Cpu(Protocol):
         """Write a register."""
 
     def load(self, address: int, size: int) -> bytes:
-        """Memory. Raises StackFault where there is none."""
+        """Memory. Raises StackFaultError where there is none."""
 
     def store(self, address: int, data: bytes) -> None:
-        """Write memory. Raises StackFault where there is none."""
+        """Write memory. Raises StackFaultError where there is none."""
 
 
-class StackFault(Exception):
+class StackFaultError(Exception):
     """A frame does not fit: there is no memory at ``address``."""
 
     def __init__(self, address: int) -> None:
@@ -72,7 +83,7 @@ def read_masks(cpu: Cpu) -> Masks:
 
 
 def push_frame(cpu: Cpu, pc: int, *, align: bool) -> Frame:
-    """Stack what runs, to go on at ``pc``; the stack pointer in use moves. Raises StackFault."""
+    """Stack what runs, to go on at ``pc``; the stack pointer in use moves. Raises StackFaultError."""
     xpsr, control = cpu.get("xpsr"), cpu.get("control")
     handler = bool(xpsr & 0x1FF)
     process = not handler and bool(control & _SPSEL)
@@ -81,7 +92,10 @@ def push_frame(cpu: Cpu, pc: int, *, align: bool) -> Frame:
     sp = cpu.get(stack)
     padded = align and bool(sp & 4)
     address = (sp - (_EXTENDED_BYTES if floating else _BASIC_BYTES)) & (~4 if align else ~0) & 0xFFFFFFFF
-    words = [cpu.get(name) for name in ("r0", "r1", "r2", "r3", "r12", "lr")] + [pc & ~1, xpsr & ~_ALIGNED | (_ALIGNED if padded else 0)]
+    words = [cpu.get(name) for name in ("r0", "r1", "r2", "r3", "r12", "lr")] + [
+        pc & ~1,
+        xpsr & ~_ALIGNED | (_ALIGNED if padded else 0),
+    ]
     if floating:
         words += [*(cpu.get(name) for name in _FP_REGISTERS), cpu.get("fpscr"), 0]
     cpu.store(address, struct.pack(f"<{len(words)}I", *words))
@@ -100,7 +114,7 @@ def start_handler(cpu: Cpu, number: int, returns: int, fpu_default_status: int) 
 
 
 def pop_frame(cpu: Cpu, returns: int) -> tuple[Frame, int]:
-    """Unstack the frame an EXC_RETURN value names; the frame and where the program goes on. Raises StackFault."""
+    """Unstack the frame an EXC_RETURN value names; the frame and where the program goes on. Raises StackFaultError."""
     process = returns & 0xF in (0xC, 0xD)
     thread = returns & 0x8 != 0
     floating = not returns & _NO_FP

@@ -32,7 +32,15 @@ class Exceptions(IntEnum):
 
 
 _NAMES = {
-    1: "Reset", 2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 11: "SVCall", 12: "DebugMonitor", 14: "PendSV",
+    1: "Reset",
+    2: "NMI",
+    3: "HardFault",
+    4: "MemManage",
+    5: "BusFault",
+    6: "UsageFault",
+    11: "SVCall",
+    12: "DebugMonitor",
+    14: "PendSV",
     15: "SysTick",
 }
 _FIXED = {1: -3, 2: -2, 3: -1}

@@ -87,11 +87,15 @@ class Catalogue:
 
         found = self.identities.get(part.core)
         if found is None:
-            raise PartError(f"platforms/peripherals.toml does not describe a {part.core}", hint=f"add [core.{part.core}]")
+            raise PartError(
+                f"platforms/peripherals.toml does not describe a {part.core}", hint=f"add [core.{part.core}]"
+            )
         media = found.media if part.fpu.endswith("-dp") else self.single_media.get(part.core, found.media)
         memory = part.memory
         shapes = [
-            CacheShape(cache.size_bytes // cache.ways // cache.line_bytes, cache.ways, cache.line_bytes) if cache else None
+            CacheShape(cache.size_bytes // cache.ways // cache.line_bytes, cache.ways, cache.line_bytes)
+            if cache
+            else None
             for cache in ((memory.instruction_cache, memory.data_cache) if memory else (None, None))
         ]
         return replace(found, media=media, instruction_cache=shapes[0], data_cache=shapes[1])
@@ -110,7 +114,9 @@ def _model(table: Table) -> Model:
     if described is not None:
         for name, entry in described.children():
             registers[name] = Register(
-                name, entry.integer("offset", high=0xFFFF), entry.integer("reset", high=2**32 - 1) if "reset" in entry else 0,
+                name,
+                entry.integer("offset", high=0xFFFF),
+                entry.integer("reset", high=2**32 - 1) if "reset" in entry else 0,
                 entry.flag("read_only") if "read_only" in entry else False,
                 entry.string("clears") if "clears" in entry else None,
             )
@@ -144,15 +150,27 @@ def _model(table: Table) -> Model:
     if tasks is not None:
         for name, entry in tasks.children():
             sends[name] = Sending(
-                entry.string("pointer"), entry.string("count"), entry.string("done"), entry.string("sent") if "sent" in entry else None
+                entry.string("pointer"),
+                entry.string("count"),
+                entry.string("done"),
+                entry.string("sent") if "sent" in entry else None,
             )
             entry.close()
         tasks.close()
     for key in ("source", "confidence"):
         table.string(key)
     model = Model(
-        table.string("name"), table.integer("bytes", low=4, high=1 << 20), registers, tuple(bits), tuple(interrupts), one("transmit"),
-        one("receive"), one("random"), _bit(table, table.string("listens"), registers) if "listens" in table else None, one("sent"), sends,
+        table.string("name"),
+        table.integer("bytes", low=4, high=1 << 20),
+        registers,
+        tuple(bits),
+        tuple(interrupts),
+        one("transmit"),
+        one("receive"),
+        one("random"),
+        _bit(table, table.string("listens"), registers) if "listens" in table else None,
+        one("sent"),
+        sends,
     )
     table.close()
     return model
@@ -166,12 +184,17 @@ def read_catalogue(path: Path) -> Catalogue:
     models = {model.name: model for model in map(_model, root.tables("model"))}
     identities, single = {}, {}
     for name, table in root.need("core").children():
+
         def words(key: str, table: Table = table) -> tuple[int, ...]:
             return tuple(table.get(key)) if key in table else ()
 
         identities[name] = Identity(
-            table.integer("cpuid"), words("features"), words("media"), table.integer("mpu_regions"),
-            table.integer("clidr") if "clidr" in table else 0, table.integer("ctr") if "ctr" in table else 0,
+            table.integer("cpuid"),
+            words("features"),
+            words("media"),
+            table.integer("mpu_regions"),
+            table.integer("clidr") if "clidr" in table else 0,
+            table.integer("ctr") if "ctr" in table else 0,
         )
         if "media_single" in table:
             single[name] = words("media_single")

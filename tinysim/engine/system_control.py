@@ -16,10 +16,25 @@ from tinysim.engine.systick import SysTick
 __all__ = ["CacheShape", "CycleCounter", "FaultStatus", "Identity", "Instrumentation", "SystemControl"]
 
 _SYSTICK = range(0x010, 0x020, 4)
-_SET_ENABLE, _CLEAR_ENABLE, _SET_PENDING, _CLEAR_PENDING, _ACTIVE = (range(start, start + 0x40, 4) for start in (0x100, 0x180, 0x200, 0x280, 0x300))
+_SET_ENABLE, _CLEAR_ENABLE, _SET_PENDING, _CLEAR_PENDING, _ACTIVE = (
+    range(start, start + 0x40, 4) for start in (0x100, 0x180, 0x200, 0x280, 0x300)
+)
 _PRIORITY = range(0x400, 0x5F0, 4)
 _CPUID, _ICSR, _VTOR, _AIRCR, _SCR, _CCR, _SHPR, _SHCSR, _CFSR, _HFSR, _DFSR, _MMFAR, _BFAR, _AFSR = (
-    0xD00, 0xD04, 0xD08, 0xD0C, 0xD10, 0xD14, range(0xD18, 0xD24, 4), 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38, 0xD3C,
+    0xD00,
+    0xD04,
+    0xD08,
+    0xD0C,
+    0xD10,
+    0xD14,
+    range(0xD18, 0xD24, 4),
+    0xD24,
+    0xD28,
+    0xD2C,
+    0xD30,
+    0xD34,
+    0xD38,
+    0xD3C,
 )
 _FEATURES = range(0xD40, 0xD74, 4)
 _CLIDR, _CTR, _CCSIDR, _CSSELR, _CPACR = 0xD78, 0xD7C, 0xD80, 0xD84, 0xD88
@@ -30,9 +45,21 @@ _MEDIA = range(0xF40, 0xF4C, 4)
 _MAINTENANCE = range(0xF50, 0xF7C, 4)
 _CACHE_CONTROL = range(0xF90, 0xFAC, 4)
 _VECTKEY = 0x05FA
-_SHARED_FAULTS = {0: Exceptions.MEMORY_MANAGEMENT, 1: Exceptions.BUS_FAULT, 3: Exceptions.USAGE_FAULT, 7: Exceptions.SVCALL,
-                  8: Exceptions.DEBUG_MONITOR, 10: Exceptions.PENDSV, 11: Exceptions.SYSTICK}
-_SHARED_PENDING = {12: Exceptions.USAGE_FAULT, 13: Exceptions.MEMORY_MANAGEMENT, 14: Exceptions.BUS_FAULT, 15: Exceptions.SVCALL}
+_SHARED_FAULTS = {
+    0: Exceptions.MEMORY_MANAGEMENT,
+    1: Exceptions.BUS_FAULT,
+    3: Exceptions.USAGE_FAULT,
+    7: Exceptions.SVCALL,
+    8: Exceptions.DEBUG_MONITOR,
+    10: Exceptions.PENDSV,
+    11: Exceptions.SYSTICK,
+}
+_SHARED_PENDING = {
+    12: Exceptions.USAGE_FAULT,
+    13: Exceptions.MEMORY_MANAGEMENT,
+    14: Exceptions.BUS_FAULT,
+    15: Exceptions.SVCALL,
+}
 _SHARED_ENABLED = {16: Exceptions.MEMORY_MANAGEMENT, 17: Exceptions.BUS_FAULT, 18: Exceptions.USAGE_FAULT}
 
 
@@ -138,9 +165,13 @@ class SystemControl:
         """A register's value."""
         if offset in _SYSTICK:
             return self.systick.read(offset - 0x10)
-        for registers, held in ((_SET_ENABLE, self.interrupts.enabled), (_CLEAR_ENABLE, self.interrupts.enabled),
-                                (_SET_PENDING, self.interrupts.pending), (_CLEAR_PENDING, self.interrupts.pending),
-                                (_ACTIVE, self.interrupts.active)):
+        for registers, held in (
+            (_SET_ENABLE, self.interrupts.enabled),
+            (_CLEAR_ENABLE, self.interrupts.enabled),
+            (_SET_PENDING, self.interrupts.pending),
+            (_CLEAR_PENDING, self.interrupts.pending),
+            (_ACTIVE, self.interrupts.active),
+        ):
             if offset in registers:
                 first = FIRST_EXTERNAL + 8 * (offset - registers.start)
                 return sum(1 << bit for bit in range(32) if first + bit in held)
@@ -195,8 +226,8 @@ class SystemControl:
         state, running = self.interrupts, self.current_exception()
         best = state.best()
         value = running | (best or 0) << 12
-        value |= (len(state.active) < 2) << 11                                     # RETTOBASE
-        value |= any(n >= FIRST_EXTERNAL for n in state.pending) << 22             # ISRPENDING
+        value |= (len(state.active) < 2) << 11  # RETTOBASE
+        value |= any(n >= FIRST_EXTERNAL for n in state.pending) << 22  # ISRPENDING
         for bit, number in ((26, Exceptions.SYSTICK), (28, Exceptions.PENDSV), (31, Exceptions.NMI)):
             value |= (number in state.pending) << bit
         return value
@@ -204,7 +235,11 @@ class SystemControl:
     def _shcsr(self) -> int:
         state = self.interrupts
         value = 0
-        for table, held in ((_SHARED_FAULTS, state.active), (_SHARED_PENDING, state.pending), (_SHARED_ENABLED, state.enabled)):
+        for table, held in (
+            (_SHARED_FAULTS, state.active),
+            (_SHARED_PENDING, state.pending),
+            (_SHARED_ENABLED, state.enabled),
+        ):
             for bit, number in table.items():
                 value |= (number in held) << bit
         return value
@@ -227,11 +262,19 @@ class SystemControl:
             self.changed()
         elif offset in _SET_ENABLE or offset in _CLEAR_ENABLE or offset in _SET_PENDING or offset in _CLEAR_PENDING:
             registers, held, add = next(
-                (r, h, a) for r, h, a in ((_SET_ENABLE, state.enabled, True), (_CLEAR_ENABLE, state.enabled, False),
-                                          (_SET_PENDING, state.pending, True), (_CLEAR_PENDING, state.pending, False)) if offset in r
+                (r, h, a)
+                for r, h, a in (
+                    (_SET_ENABLE, state.enabled, True),
+                    (_CLEAR_ENABLE, state.enabled, False),
+                    (_SET_PENDING, state.pending, True),
+                    (_CLEAR_PENDING, state.pending, False),
+                )
+                if offset in r
             )
             first = FIRST_EXTERNAL + 8 * (offset - registers.start)
-            numbers = {first + bit for bit in range(32) if value >> bit & 1 and first + bit < FIRST_EXTERNAL + state.count}
+            numbers = {
+                first + bit for bit in range(32) if value >> bit & 1 and first + bit < FIRST_EXTERNAL + state.count
+            }
             held.update(numbers) if add else held.difference_update(numbers)
             self.changed()
         elif offset in _PRIORITY or offset in _SHPR:
@@ -253,7 +296,11 @@ class SystemControl:
     def _write_one(self, offset: int, value: int, lanes: int) -> bool:
         state = self.interrupts
         if offset == _ICSR:
-            for number, pend, clear in ((Exceptions.NMI, 31, None), (Exceptions.PENDSV, 28, 27), (Exceptions.SYSTICK, 26, 25)):
+            for number, pend, clear in (
+                (Exceptions.NMI, 31, None),
+                (Exceptions.PENDSV, 28, 27),
+                (Exceptions.SYSTICK, 26, 25),
+            ):
                 if value >> pend & 1:
                     state.pending.add(number)
                 elif clear is not None and value >> clear & 1:
@@ -282,7 +329,11 @@ class SystemControl:
             state.pending.add(FIRST_EXTERNAL + (value & 0x1FF))
         elif offset == _FPCCR:
             self.fpccr = value
-        elif offset not in (_CPUID, _CLIDR, _CTR, _CCSIDR, _MPU_TYPE) and offset not in _FEATURES and offset not in _MEDIA:
+        elif (
+            offset not in (_CPUID, _CLIDR, _CTR, _CCSIDR, _MPU_TYPE)
+            and offset not in _FEATURES
+            and offset not in _MEDIA
+        ):
             return False
         self.changed()
         return True
@@ -315,11 +366,12 @@ class CycleCounter:
         self._words: dict[int, int] = {}
 
     @property
-    def _counts(self) -> bool:
+    def counts(self) -> bool:
+        """Whether CYCCNT runs."""
         return bool(self._control & 1)
 
     def _value(self) -> int:
-        return (self.now() - self._origin if self._counts else self._stopped_at) & 0xFFFFFFFF
+        return (self.now() - self._origin if self.counts else self._stopped_at) & 0xFFFFFFFF
 
     def read(self, offset: int) -> int | None:
         """CTRL, CYCCNT, or what was stored."""
@@ -335,11 +387,11 @@ class CycleCounter:
             here = self._value()
             self._control = self._control & 0xF0000000 | value & 0x0FFFFFFF
             self._stopped_at = here
-            if self._counts:
+            if self.counts:
                 self._origin = self.now() - here
         elif offset == 4:
             self._stopped_at = value
-            if self._counts:
+            if self.counts:
                 self._origin = self.now() - value
         else:
             self._words[offset] = self._words.get(offset, 0) & ~lanes | value

@@ -25,9 +25,9 @@ class SysTick:
         self._divider = divider
         self.control = 0
         self.reload = 0
-        self._value = 0            # while stopped
-        self._first_expiry = 0     # while it runs
-        self._seen = 0             # expiries that `update` has reported
+        self._value = 0  # while stopped
+        self._first_expiry = 0  # while it runs
+        self._seen = 0  # expiries that `update` has reported
         self._flag = False
 
     @property

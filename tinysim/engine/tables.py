@@ -162,6 +162,11 @@ class Tables:
         state = int(self.header[layout.CURRENT])
         return tuple(int(block) - 1 for block in self._arrays[layout.P_PATH].reshape(-1, layout.PATH)[state, :depth])
 
+    def block(self, number: int) -> tuple[int, int]:
+        """Address and size of a block by number."""
+        row = self._arrays[layout.P_BLOCK].reshape(-1, layout.ROW)[number]
+        return int(row[layout.B_ADDRESS]), int(row[layout.B_SIZE])
+
     def take(self, regions: tuple[MeasuredRegion, ...], depth: int, functions: tuple[int, ...]) -> Run:
         """What was counted, as a Run."""
         c = layout

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysim.engine import counting, layout, probes
-from tinysim.engine.run import FUNCTION_MARKER, MeasuredRegion, Run
+from tinysim.engine import counting, layout, probes, stacks
+from tinysim.engine.bus import Access, Unanswered
+from tinysim.engine.cpu import UnicornCpu
+from tinysim.engine.exceptions import is_exception_return
+from tinysim.engine.faults import FaultRecord
+from tinysim.engine.handlers import Handlers
+from tinysim.engine.masking import find_mask_changes, on_mask_change
+from tinysim.engine.position import Positions
+from tinysim.engine.refusals import Refusals
+from tinysim.engine.run import FUNCTION_MARKER, ExceptionCount, MeasuredRegion, Run
+from tinysim.engine.semihosting import Semihosting, SemihostingExit
+from tinysim.engine.system import CoreSide, System
 from tinysim.engine.tables import Tables
 from tinysim.errors import EngineError, FaultError, ImageError
 from tinysim.image import Image
 from tinysim.part import Part
 
-__all__ = ["DEFAULT_BUDGET", "Ending", "Machine", "Stop", "starting_point"]
+__all__ = ["DEFAULT_BUDGET", "Clock", "Ending", "Machine", "Stop", "starting_point", "vector_table"]
 
 DEFAULT_BUDGET = 4_000_000_000
 """Instructions (counted as halfwords of code) after which a run is taken for a run-away."""
-_PAGE = 4096
-_PRIVATE_BUS = 0xE0000000
-_PRIVATE_BUS_BYTES = 0x100000
-_CPACR = 0xE000ED88
+PATIENCE = 2000
+"""Interrupts in a row that wake a waiting program without anything new, after which it is taken to wait for ever."""
 _PAINT = 0xA5
-_REGISTER_NAMES = (*(f"r{n}" for n in range(13)), "sp", "lr", "pc")
+_SEMIHOSTING = 0xAB
+_LONGEST_STRETCH = 50_000_000
+_SVC, _EXCEPTION_EXIT, _BREAKPOINT = 2, (3, 8), 7  # numbers of the emulator's interrupt hook
+_WFI, _WFE, _SEV = b"\x30\xbf", b"\x20\xbf", b"\x40\xbf"
+_SELF_BRANCH = b"\xfe\xe7"
 
 
 class Ending(Enum):
@@ -36,6 +47,7 @@ class Ending(Enum):
 
     ADDRESS = "reached an address that was asked for"
     IDLE = "waits for ever: a branch to itself or a wait for an interrupt that cannot come"
+    EXIT = "ended itself by semihosting"
     BUDGET = "used up its instruction budget"
 
 
@@ -47,11 +59,18 @@ class Stop:
     halfwords: int
 
 
-def starting_point(image: Image, part: Part) -> tuple[int, int]:
-    """The initial stack pointer and program counter: the vector table's where the file has one, else a bare program's.
+class Clock(Protocol):
+    """Prices what a machine has counted, for the time its firmware reads. The engine itself knows no prices."""
 
-    A bare program (a hand-written assembly file, say) starts at the ELF entry with the stack at the top of the part's stack memory.
-    """
+    def cycles(self, machine: Machine) -> float:
+        """Cycles of all that was counted since the last `Machine.forget`, exceptions included, waiting not."""
+
+    def rest_of_block(self, path: Sequence[int], done_bytes: int) -> float:
+        """Cycles of what the last block of ``path`` (block numbers, -1 for none) still has to do after its first ``done_bytes``."""
+
+
+def vector_table(image: Image, part: Part) -> int | None:
+    """The address of the program's vector table, or None where it has none (a bare program)."""
     first = min(image.segments, key=lambda s: s.load_address)
     tables = [s.address for s in image.sections if "vector" in s.name.lower()] + [first.load_address]
     for name in ("__Vectors", "g_pfnVectors", "__isr_vector", "_vector_table", "__vector_table"):
@@ -68,7 +87,19 @@ def starting_point(image: Image, part: Part) -> tuple[int, int]:
         in_ram = any(r.kind.writable and r.base < sp <= r.end for r in part.regions)
         in_code = any(s.address <= pc - 1 < s.address + len(s.data) for s in code)
         if in_ram and pc & 1 and in_code and sp % 4 == 0:
-            return sp, pc & ~1
+            return table
+    return None
+
+
+def starting_point(image: Image, part: Part) -> tuple[int, int]:
+    """The initial stack pointer and program counter: the vector table's where the file has one, else a bare program's.
+
+    A bare program (a hand-written assembly file, say) starts at the ELF entry with the stack at the top of the part's stack memory.
+    """
+    table = vector_table(image, part)
+    if table is not None:
+        words = image.read(table, 8)
+        return int.from_bytes(words[:4], "little"), int.from_bytes(words[4:], "little") & ~1
     base, size = part.span(part.placement["stack"][0])
     return base + size, image.entry & ~1
 
@@ -80,6 +111,8 @@ class Machine:
     ``layers_in``: the address of a function whose indirect calls are one layer each (a TFLM interpreter's invoke loop), with the
     return addresses of those calls in ``layer_sites``; ``layer_count`` how many at the most. ``follow_calls``: tell all functions of the
     image apart by who called them, for a call tree. ``calls_apart``: so many calls of the regions, the first ones, are told apart.
+    ``clock``: prices what ran, for firmware that reads the time. ``stubs``: address -> what to read there. ``uart_input``: UART name
+    ("": the first) -> bytes it receives at 115200 baud. ``clock_hz``: the core clock, for semihosting and the UARTs.
     """
 
     def __init__(
@@ -99,160 +132,213 @@ class Machine:
         count: bool = True,
         record: Callable[[NDArray[np.uint64]], None] | None = None,
         memory: Mapping[str, tuple[int, int]] | None = None,
+        clock: Clock | None = None,
+        clock_hz: int | None = None,
+        stubs: Mapping[int, int] | None = None,
+        uart_input: Mapping[str, bytes] | None = None,
     ) -> None:
-        import unicorn
-        from unicorn import arm_const
-
-        self._unicorn, self._constants = unicorn, arm_const
         self.image, self.part = image, part
         self._regions = tuple(regions)
-        self._record = record
-        self._depth = depth
-        core = part.core.replace("-", "_").upper()
-        model = getattr(arm_const, f"UC_CPU_ARM_{core}", None)
-        if model is None:
-            raise EngineError(f"the embedded engine has no {part.core}", hint="use a Cortex-M4 or M7 part")
-        double = part.fpu.endswith("-dp")
-        # with M-class mode Unicorn refuses the double-precision instructions an M7 has; without it an M4 still refuses them
-        mode = unicorn.UC_MODE_THUMB | (0 if double else unicorn.UC_MODE_MCLASS)
-        try:
-            self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, mode)
-            self._uc.ctl_set_cpu_model(model)
-        except unicorn.UcError as error:
-            raise EngineError(f"the embedded engine did not start ({error})", hint="reinstall the unicorn package") from error
-        self._memory = dict(memory) if memory is not None else {
-            f"{region.name}@{base:#x}": (base, size) for region in part.regions for base, size in region.windows
-        }
-        self._host: dict[int, NDArray[np.uint8]] = {}
-        self._map()
+        self._record, self._clock = record, clock
+        self.depth, self._budget, self._counting = depth, budget, count
+        memories = (
+            dict(memory)
+            if memory is not None
+            else {f"{region.name}@{base:#x}": (base, size) for region in part.regions for base, size in region.windows}
+        )
+        self.cpu = UnicornCpu(part, memories)
         self._load()
-        self._uc.ctl_exits_enabled(True)
         self._tables = Tables()
-        self._tables.header[layout.DEPTH] = depth
+        self._header = self._tables.header
+        self._header[layout.DEPTH] = depth
         self._followed = tuple(function.address for function in image.functions) if follow_calls else ()
         self._mark(layers_in, layer_sites, layer_count, calls_apart)
-        self._tables.header[layout.BUDGET] = budget
         if count:
-            header = self._tables.header.ctypes.data
-            callback = counting.on_block_predicting if predict else counting.on_block
-            if record is not None:
-                callback = counting.on_block_recording
-                self._tables.make_room_for_events()
-                self._hook(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, counting.on_access.address, header, 1, 0)
-            self._hook(unicorn.UC_HOOK_BLOCK, callback.address, header, 1, 0)
-            self._watch()
-        sp, pc = starting_point(image, part)
-        self._uc.reg_write(arm_const.UC_ARM_REG_SP, sp)
-        self._uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 0x40000000)
-        self._uc.reg_write(arm_const.UC_ARM_REG_LR, 0xFFFFFFFF)
-        self.pc = pc
-        self.initial_sp = sp
-        self._tables.header[layout.TOP_SP] = sp
+            self._hook_counting(predict)
+        self.initial_sp, self.pc = starting_point(image, part)
+        self.cpu.set("sp", self.initial_sp)
+        self.cpu.set("lr", 0xFFFFFFFF)
+        self._header[layout.TOP_SP] = self.initial_sp
+        self.output: dict[str, bytearray] = {}
+        self.exit_code: int | None = None
         self._handlers: dict[int, Callable[[Machine], None]] = {}
+        self._running = False
         self._interrupt = 0
-        self._fault: tuple[str, int, int] | None = None
-        self._hook_faults()
+        self._unanswered: Unanswered | None = None
+        self._reset_requested = False
+        self._event = False
+        self._time_before, self._waited = 0.0, 0
+        self._waits: dict[int, int] = {}
+        self._priced: tuple[int, float] = (-1, 0.0)
+        self._rate = (0, 0, 1.0)
+        self._idle: tuple[int, int] = (0, 0)
+        self._positions = Positions(self.cpu)
+        table = vector_table(image, part)
+        self.system = System(
+            part,
+            CoreSide(
+                self.now,
+                self._look_up,
+                lambda: self.cpu.get("ipsr"),
+                self._request_reset,
+                self._refuse,
+                self.read,
+                self._print,
+            ),
+            vector_table=table or 0,
+            clock_hz=clock_hz,
+            stubs=stubs,
+            uart_input=uart_input,
+        )
+        if table is None:
+            self.system.control.coprocessors = 0xF << 20  # a bare program has no start-up code: as if it had run
+        self._look_up()
+        self.exceptions = Handlers(self.cpu, self.system, self._tables, has_vectors=table is not None)
+        self._refusals = Refusals(image, part, self.cpu, self.initial_sp)
+        self.system.bus.attach(self.cpu.uc, self.cpu.memories)
+        self.semihosting = Semihosting(
+            self,
+            lambda data: self._print("semihosting", data),
+            self.now,
+            clock_hz,
+            (self.initial_sp, stacks.floor_of(image, part, self.initial_sp).address),
+            (0, 0),
+            bytearray((uart_input or {}).get("", b"")),
+        )
+        self.heap = stacks.HeapWatch(image, self.cpu)
+        self._hook_events()
 
     # ---- set-up ----
-
-    def _map(self) -> None:
-        for base, size in (*self._memory.values(), (_PRIVATE_BUS, _PRIVATE_BUS_BYTES)):
-            rounded = -(-size // _PAGE) * _PAGE
-            host = np.zeros(rounded, np.uint8)
-            try:
-                self._uc.mem_map_ptr(base, rounded, self._unicorn.UC_PROT_ALL, host.ctypes.data_as(ctypes.c_void_p))
-            except self._unicorn.UcError as error:
-                raise EngineError(
-                    f"cannot map {size:#x} bytes at {base:#010x} of {self.part.title} ({error})", hint="`tinysim parts check` the part file"
-                ) from error
-            self._host[base] = host
 
     def _load(self) -> None:
         for segment in self.image.segments:
             if not segment.data:
                 continue
-            if not self._inside(segment.load_address, len(segment.data)):
+            if not self.cpu.holds(segment.load_address, len(segment.data)):
                 raise ImageError(
-                    f"{self.image.path.name} loads {len(segment.data)} bytes at {segment.load_address:#010x}, where {self.part.title} has no memory",
+                    f"{self.image.path.name} loads {len(segment.data)} bytes at {segment.load_address:#010x}, "
+                    f"where {self.part.title} has no memory",
                     hint="choose the part the firmware was linked for (`tinysim parts`)",
                 )
             self.write(segment.load_address, segment.data)
 
-    def _inside(self, address: int, size: int) -> bool:
-        return any(base <= address and address + size <= base + len(host) for base, host in self._host.items())
-
-    def _hook(self, kind: int, callback: int, data: int, begin: int, end: int) -> None:
-        handle = ctypes.c_size_t()
-        lib = layout.uclib
-        error = lib.uc_hook_add(
-            self._uc._uch, ctypes.byref(handle), ctypes.c_int(kind), ctypes.c_void_p(callback), ctypes.c_void_p(data),
-            ctypes.c_uint64(begin), ctypes.c_uint64(end),
-        )
-        if error:
-            raise EngineError(f"the emulator refused a hook (error {error})", hint="reinstall the unicorn package")
-
-    def _watch(self) -> None:
-        """Hook the single instructions whose cost depends on data."""
-        self._probes = found = probes.find_probes(self.image)
+    def _hook_counting(self, predict: bool) -> None:
+        unicorn = self.cpu.unicorn
+        header = self._header.ctypes.data
+        callback = counting.on_block_predicting if predict else counting.on_block
+        if self._record is not None:
+            callback = counting.on_block_recording
+            self._tables.make_room_for_events()
+            self.cpu.hook(
+                unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, counting.on_access.address, header, 1, 0
+            )
+        self.cpu.hook(unicorn.UC_HOOK_BLOCK, callback.address, header, 1, 0)
+        found = self._probes = probes.find_probes(self.image)
         self._held = np.zeros(max(len(found.conditional), 1), np.int64)
         self._divided = np.zeros((max(len(found.divisions), 1), 4 + probes.QUOTIENT_BITS), np.int64)
-        code = self._unicorn.UC_HOOK_CODE
         for k, block in enumerate(found.conditional):
-            self._hook(code, probes.on_execution.address, self._held[k:].ctypes.data, block.address, block.address)
+            self.cpu.hook(
+                unicorn.UC_HOOK_CODE,
+                probes.on_execution.address,
+                self._held[k:].ctypes.data,
+                block.address,
+                block.address,
+            )
         for k, division in enumerate(found.divisions):
-            registers = probes.register_number(division.dividend), probes.register_number(division.divisor)
+            registers = (probes.register_number(division.dividend), probes.register_number(division.divisor))
             self._divided[k, :3] = *registers, division.signed
-            self._hook(code, probes.on_division.address, self._divided[k:].ctypes.data, division.address, division.address)
+            self.cpu.hook(
+                unicorn.UC_HOOK_CODE,
+                probes.on_division.address,
+                self._divided[k:].ctypes.data,
+                division.address,
+                division.address,
+            )
+        for address in find_mask_changes(self.image):
+            self.cpu.hook(unicorn.UC_HOOK_CODE, on_mask_change.address, header, address, address)
 
     def _mark(self, layers_in: int | None, layer_sites: Sequence[int], layer_count: int, calls_apart: int) -> None:
         functions = [(r.start, n, int(calls_apart > 0)) for n, r in enumerate(self._regions) if r.stop is None]
         functions += [(address, FUNCTION_MARKER + k, 0) for k, address in enumerate(self._followed)]
         if layers_in is not None and all(address != layers_in for address, _, _ in functions):
             functions.append((layers_in, len(self._regions), 0))
-        rows = [(r.start, n, r.stop, 0, int(calls_apart > 0)) for n, r in enumerate(self._regions) if r.stop is not None]
+        rows = [
+            (r.start, n, r.stop, 0, int(calls_apart > 0)) for n, r in enumerate(self._regions) if r.stop is not None
+        ]
         rows += [(address, number, 0, int(address == layers_in), each) for address, number, each in sorted(functions)]
         self._tables.set_markers(rows, layer_sites, layer_count, calls_apart)
 
-    def _hook_faults(self) -> None:
-        unicorn = self._unicorn
+    def _hook_events(self) -> None:
+        unicorn = self.cpu.unicorn
+        kinds = {
+            unicorn.UC_MEM_READ_UNMAPPED: Access.READ,
+            unicorn.UC_MEM_WRITE_UNMAPPED: Access.WRITE,
+            unicorn.UC_MEM_FETCH_UNMAPPED: Access.FETCH,
+        }
 
-        def on_interrupt(_uc: Any, number: int, _data: Any) -> None:
+        def on_interrupt(uc: Any, number: int, _data: Any) -> None:
             self._interrupt = number
-            self._uc.emu_stop()
+            uc.emu_stop()
 
-        def on_unmapped(_uc: Any, access: int, address: int, size: int, _value: int, _data: Any) -> bool:
-            names = {
-                unicorn.UC_MEM_READ_UNMAPPED: "read", unicorn.UC_MEM_WRITE_UNMAPPED: "write", unicorn.UC_MEM_FETCH_UNMAPPED: "fetch",
-            }
-            self._fault = (names.get(access, "access"), address, size)
+        def on_unmapped(_uc: Any, access: int, address: int, size: int, value: int, _data: Any) -> bool:
+            self._unanswered = Unanswered(kinds.get(access, Access.READ), address, size, value)
             return False
 
-        self._uc.hook_add(unicorn.UC_HOOK_INTR, on_interrupt)
-        self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, on_unmapped)
+        self.cpu.uc.hook_add(unicorn.UC_HOOK_INTR, on_interrupt)
+        self.cpu.uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, on_unmapped)
+
+    # ---- what the system asks for ----
+
+    def _look_up(self) -> None:
+        """Something about exceptions or the FPU may have changed: stop before the next block."""
+        self._header[layout.FPU_OFF] = not self.system.control.fpu_enabled
+        self._header[layout.BUDGET] = 0
+
+    def _request_reset(self) -> None:
+        self._reset_requested = True
+
+    def _refuse(self, access: Unanswered) -> None:
+        if self._unanswered is None:
+            self._unanswered = access
+        self.cpu.uc.emu_stop()
+
+    def _print(self, channel: str, data: bytes) -> None:
+        self.output.setdefault(channel, bytearray()).extend(data)
 
     # ---- memory and registers ----
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes of memory. Raises EngineError where the part has none."""
         try:
-            return bytes(self._uc.mem_read(address, size))
-        except self._unicorn.UcError as error:
-            raise EngineError(f"{self.part.title} has no {size} bytes at {address:#010x}", hint="check the symbol's address") from error
+            return bytes(self.cpu.uc.mem_read(address, size))
+        except self.cpu.unicorn.UcError as error:
+            raise EngineError(
+                f"{self.part.title} has no {size} bytes at {address:#010x}", hint="check the symbol's address"
+            ) from error
 
     def write(self, address: int, data: bytes) -> None:
         """Write memory. Raises EngineError where the part has none."""
         try:
-            self._uc.mem_write(address, data)
-        except self._unicorn.UcError as error:
-            raise EngineError(f"{self.part.title} has no {len(data)} bytes at {address:#010x}", hint="check the symbol's address") from error
+            self.cpu.uc.mem_write(address, data)
+        except self.cpu.unicorn.UcError as error:
+            raise EngineError(
+                f"{self.part.title} has no {len(data)} bytes at {address:#010x}", hint="check the symbol's address"
+            ) from error
 
     def register(self, name: str) -> int:
-        """A core register by name: r0..r12, sp, lr, pc."""
-        return int(self._uc.reg_read(getattr(self._constants, f"UC_ARM_REG_{name.upper()}")))
+        """A core register by name: r0..r12, sp, lr, pc, s0..s31, xpsr, control, msp, psp."""
+        return self.cpu.get(name)
+
+    def set_register(self, name: str, value: int) -> None:
+        """Write a core register."""
+        if name == "pc":
+            self.pc = value & ~1
+        else:
+            self.cpu.set(name, value)
 
     def registers(self) -> dict[str, int]:
         """All core registers."""
-        return {name: self.register(name) for name in _REGISTER_NAMES}
+        return {**self._refusals.registers(), "pc": self.pc}
 
     def text(self, address: int, limit: int = 512) -> str:
         """The zero-terminated text at an address."""
@@ -265,7 +351,7 @@ class Machine:
         return result.decode(errors="replace")
 
     def paint_stack(self, limit: int) -> None:
-        """Fill the unused stack, from ``limit`` up to the stack pointer, with a pattern; `stack_depth` finds how much was overwritten."""
+        """Fill the unused stack, from ``limit`` to the stack pointer, with a pattern; `lowest_touched` finds what was overwritten."""
         sp = self.register("sp") or self.initial_sp
         self._painted = (limit, sp)
         if sp > limit:
@@ -279,6 +365,47 @@ class Machine:
         used = np.frombuffer(self.read(limit, top - limit), np.uint8) != _PAINT
         return limit + int(np.argmax(used)) if used.any() else top
 
+    # ---- time ----
+
+    def now(self) -> int:
+        """Priced cycles since the program started, waiting included.
+
+        Raises EngineError where the machine was given no clock. Inside a block, what it has still to do is taken off.
+        """
+        if not self._header[layout.HALFWORDS]:
+            return self._waited
+        if self._clock is None:
+            raise EngineError(
+                f"the firmware reads the time at {self.image.where(self.pc)}, and this run prices nothing",
+                hint="run it with `tinysim run`, which does",
+            )
+        halfwords = int(self._header[layout.HALFWORDS])
+        if self._priced[0] != halfwords:
+            self._priced = (halfwords, self._clock.cycles(self))
+        cycles = self._time_before + self._priced[1] + self._waited
+        if self._running:
+            path = self._tables.path(self.depth)
+            address, size = self._tables.block(path[-1])
+            cycles -= self._clock.rest_of_block(path, self._positions.bytes_before_access(address, size))
+        return int(cycles)
+
+    def _allow(self) -> None:
+        """Set how far the emulator may run: to the next thing that happens by itself, or to a change of mask that matters."""
+        halfwords = int(self._header[layout.HALFWORDS])
+        stretch = _LONGEST_STRETCH
+        due = self.system.next_event() if self.system.timed else None
+        if due is not None:
+            now = self.now()
+            before, then, rate = self._rate
+            if halfwords > before:
+                rate = max((now - then) / (halfwords - before), now / halfwords, 0.25)
+            self._rate = (halfwords, now, rate)
+            left = due - now
+            # no further than half way at the rate of the last stretch, so that a slower one cannot run past by much
+            stretch = min(stretch, max(1, int(left / rate / (2 if left > 64 else 1.5))))
+        self._header[layout.ATTENTION] = bool(self.system.interrupts.pending)
+        self._header[layout.BUDGET] = min(self._budget, halfwords + stretch)
+
     # ---- running ----
 
     def on_call(self, address: int, handler: Callable[[Machine], None]) -> None:
@@ -290,112 +417,230 @@ class Machine:
         ending = self.run_until_end(addresses)
         if ending is Ending.BUDGET:
             raise self.run_away()
-        if ending is Ending.IDLE:
+        if ending is not Ending.ADDRESS:
             names = " or ".join(self.image.where(a) for a in addresses)
-            raise FaultError(f"the program ended at {self.image.where(self.pc)} before it reached {names}", hint="see the registers",
-                             details=self._register_text())
-        return Stop(self.pc, int(self._tables.header[layout.HALFWORDS]))
+            raise FaultError(
+                f"the program ended at {self.image.where(self.pc)} before it reached {names}",
+                hint="see the registers",
+                details=self._refusals.register_text(self.pc),
+            )
+        return Stop(self.pc, int(self._header[layout.HALFWORDS]))
 
     def run_away(self) -> FaultError:
         """The error of a program that used up its budget."""
         return FaultError(
-            f"the program ran {int(self._tables.header[layout.HALFWORDS]):,} halfwords of code without reaching its end; "
+            f"the program ran {int(self._header[layout.HALFWORDS]):,} halfwords of code without reaching its end; "
             f"it was at {self.image.where(self.pc)}",
             hint="raise --max-instructions, or check that --until is reached",
-            details=self._register_text(),
+            details="\n".join((self._refusals.register_text(self.pc), *self._refusals.trace(self.pc))),
         )
 
     def run_until_end(self, addresses: Iterable[int] = ()) -> Ending:
-        """Run until one of ``addresses`` is next, the program can only wait, or the budget is used up. Raises FaultError on a fault."""
+        """Run until one of ``addresses`` is next, the program ends itself or can only wait, or the budget is used up.
+
+        Raises FaultError on a fault that the program does not handle, and for an access that nothing on the part answers.
+        """
         wanted = {address & ~1 for address in addresses}
-        self._uc.ctl_set_exits(sorted(wanted | set(self._handlers)))
-        self._uc.ctl_flush_tb()  # blocks translated before an exit was set would run past it
-        header = self._tables.header
+        self.cpu.set_exits(sorted(wanted | set(self._handlers)))
         while True:
-            self._interrupt, self._fault = 0, None
-            try:
-                self._uc.emu_start(self.pc | 1, 0)
-            except self._unicorn.UcError as error:
-                raise self._explained(error) from error
-            self.pc = self.register("pc") & ~1
-            stop, header[layout.STOP] = int(header[layout.STOP]), layout.RUNNING
-            if self._record is not None:
-                self._record(self._tables.events())
-                self._tables.drop_events()
-            if stop == layout.DRAIN:
-                continue
-            if stop == layout.OVER_BUDGET:
-                return Ending.BUDGET
-            if stop == layout.FULL:
-                raise EngineError("the program has more distinct paths than the counters hold", hint="measure fewer regions at once")
-            if stop == layout.IDLE or self._waits(self.pc - 2):
-                return Ending.IDLE
-            if self._interrupt:
-                raise self._explained_interrupt()
-            if self.pc in wanted:
-                return Ending.ADDRESS
-            handler = self._handlers.get(self.pc)
-            if handler is None:
-                raise EngineError(f"the emulator stopped at {self.image.where(self.pc)} for no known reason", hint="report this")
+            if self._counting:
+                self.system.poll()
+                self.pc = self.exceptions.deliver(self.pc)
+                self._allow()
+            stop = self._emulate()
+            ending = self._after_stop(stop, wanted)
+            if ending is not None:
+                if self.exceptions.in_fault:
+                    raise self.exceptions.error()
+                return ending
+
+    def _emulate(self) -> int:
+        """Run one stretch; what stopped it. Takes the faults that the emulator reports."""
+        self._interrupt, self._unanswered = 0, None
+        self._running = True
+        try:
+            self.cpu.uc.emu_start(self.pc | 1, 0)
+            self.pc = self.cpu.get("pc") & ~1
+        except self.cpu.unicorn.UcError as error:
+            self._running = False
+            self.pc = self.cpu.get("pc") & ~1
+            return self._failed(error)
+        finally:
+            self._running = False
+        stop = int(self._header[layout.STOP])
+        self._header[layout.STOP] = layout.RUNNING
+        if self._record is not None:
+            self._record(self._tables.events())
+            self._tables.drop_events()
+        return stop
+
+    def _failed(self, error: Exception) -> int:
+        """The emulator could not go on: WFE, a fault, or an access that nobody answers."""
+        self._header[layout.STOP] = layout.RUNNING
+        code = getattr(error, "errno", None)
+        unicorn = self.cpu.unicorn
+        if (
+            self._unanswered is None
+            and code == unicorn.UC_ERR_INSN_INVALID
+            and self._before(_WFE)
+            and not self._tried_twice()
+        ):
+            return layout.RUNNING  # the emulator has no WFE: it stops behind it as at an invalid instruction
+        if self._unanswered is not None:
+            return layout.RUNNING
+        if code in (unicorn.UC_ERR_INSN_INVALID, unicorn.UC_ERR_EXCEPTION):
+            thumb = bool(self.cpu.get("xpsr") & 1 << 24)
+            self._take_fault(self._refusals.undefined(self.pc) if thumb else self._refusals.no_thumb(self.pc))
+            return layout.DRAIN
+        raise EngineError(
+            f"the emulator stopped at {self.image.where(self.pc)}: {error}", hint="report this program"
+        ) from error
+
+    def _tried_twice(self) -> bool:
+        """Whether the emulator stopped at this very place before without running anything: then it is not WFE that it refuses."""
+        here = (int(self._header[layout.HALFWORDS]), self.pc)
+        again = getattr(self, "_refused_at", None) == here
+        self._refused_at = here
+        return again
+
+    def _before(self, code: bytes, distance: int = 2) -> bool:
+        """Whether the instruction before the program counter is ``code``."""
+        return self.cpu.holds(self.pc - distance, 2) and self.read(self.pc - distance, 2) == code
+
+    def _after_stop(self, stop: int, wanted: set[int]) -> Ending | None:
+        """Deal with what stopped the emulator; how the run ended, or None to go on."""
+        if self._reset_requested:
+            raise FaultError(
+                f"the program asked for a reset near {self.image.where(self.pc)}", hint="a reset ends the measurement"
+            )
+        if self._unanswered is not None:
+            self._take_fault(self._refusals.unanswered(self._unanswered, self.pc))
+            return None
+        if stop == layout.FULL:
+            raise EngineError(
+                "the program has more distinct paths than the counters hold", hint="measure fewer regions at once"
+            )
+        if stop == layout.NO_FPU:
+            self._fpu_off()
+            return None
+        if stop == layout.DRAIN:
+            return None
+        if stop == layout.OVER_BUDGET:
+            spent = int(self._header[layout.HALFWORDS]) >= self._budget
+            if not spent and self._spins():
+                return self._rest(spinning=True)
+            return Ending.BUDGET if spent else None
+        if stop == layout.IDLE:
+            return self._rest(spinning=True)
+        if self._interrupt:
+            return self._synchronous(self._interrupt)
+        if self.pc in wanted:
+            return Ending.ADDRESS
+        handler = self._handlers.get(self.pc)
+        if handler is not None:
             handler(self)
             self.pc = self.register("lr") & ~1
-
-    def _waits(self, address: int) -> bool:
-        """Whether the instruction at ``address`` is WFI or WFE."""
-        return self._inside(address, 2) and self.read(address, 2) in (b"\x30\xbf", b"\x20\xbf")
+            return None
+        if self._before(_WFI) or self._before(_WFE):
+            return self._rest(spinning=False)
+        raise EngineError(
+            f"the emulator stopped at {self.image.where(self.pc)} for no known reason", hint="report this program"
+        )
 
     def skip_call(self) -> None:
         """Return from the empty function the program has just entered."""
         self.pc = self.register("lr") & ~1
 
-    def _register_text(self) -> str:
-        values = self.registers()
-        values["pc"] = self.pc
-        lines = [" ".join(f"{n:>3} {values[n]:08x}" for n in _REGISTER_NAMES[k : k + 4]) for k in range(0, 16, 4)]
-        return "\n".join(lines)
+    # ---- exceptions, waiting, faults ----
 
-    def _explained(self, error: Exception) -> FaultError:
-        self.pc = self.register("pc") & ~1
-        where = self.image.where(self.pc)
-        if self._fault is not None:
-            kind, address, size = self._fault
-            if kind == "fetch":
-                message = f"the program jumped to {address:#010x}, where {self.part.title} has no memory (from {self.image.where(self.register('lr') & ~1)})"
-                return FaultError(message, hint="look at the function pointer or the return address", details=self._register_text())
-            peripheral = self.part.peripheral_at(address)
-            name = f" ({peripheral.name})" if peripheral else ""
-            return FaultError(
-                f"{kind} of {size} bytes at {address:#010x}{name} at {where}: {self.part.title} has nothing mapped there",
-                hint="measure code that needs no peripherals, or check the pointer",
-                details=self._register_text(),
-            )
-        if getattr(error, "errno", None) in (self._unicorn.UC_ERR_INSN_INVALID, self._unicorn.UC_ERR_EXCEPTION):
-            return self._undefined(where)
-        return FaultError(f"the emulator stopped at {where}: {error}", hint="see the registers", details=self._register_text())
+    def _synchronous(self, number: int) -> Ending | None:
+        """SVC, a breakpoint, a return from a handler."""
+        pc = self.cpu.get("pc")
+        if number == _SVC:
+            fault = self.exceptions.call(self.pc)
+            if fault:
+                self._take_fault(self._refusals.escalated(self.pc))
+            else:
+                self.pc = self.exceptions.pc
+        elif number in _EXCEPTION_EXIT and is_exception_return(pc | 1):
+            if not self.exceptions.active:
+                self._take_fault(self._refusals.bad_return(pc | 1))
+                return None
+            self.pc = self.exceptions.leave(pc | 1)
+            self._event = True
+            if self.system.control.sleeps_on_exit and not self.exceptions.active:
+                return self._rest(spinning=False)
+        elif number == _BREAKPOINT and self.read(self.pc, 2) == bytes((_SEMIHOSTING, 0xBE)):
+            result = self.semihosting.call(self.register("r0"), self.register("r1"))
+            if isinstance(result, SemihostingExit):
+                self.exit_code = result.code
+                return Ending.EXIT
+            self.cpu.set("r0", result & 0xFFFFFFFF)
+            self.pc += 2
+        elif number == _BREAKPOINT:
+            self._take_fault(self._refusals.breakpoint(self.pc))
+        else:
+            self._take_fault(self._refusals.undefined(self.pc))
+        return None
 
-    def _undefined(self, where: str) -> FaultError:
-        code = self.read(self.pc, 4)
-        words = " ".join(f"{int.from_bytes(code[k : k + 2], 'little'):04x}" for k in (0, 2))
-        return FaultError(
-            f"undefined instruction {words} at {where} for a {self.part.core} with {self.part.fpu}",
-            hint="build for this core and FPU (-mcpu, -mfpu), or choose a part that has the instruction",
-            details=self._register_text(),
-        )
+    def _spins(self) -> bool:
+        return self.cpu.holds(self.pc, 2) and self.read(self.pc, 2) == _SELF_BRANCH
 
-    def _explained_interrupt(self) -> FaultError:
-        where = self.image.where(self.pc)
-        kinds = {1: "an undefined instruction", 2: "a supervisor call (SVC)", 3: "a prefetch abort", 4: "a data abort", 7: "a breakpoint (BKPT)"}
-        if self._interrupt == 1:
-            return self._undefined(where)
-        what = kinds.get(self._interrupt, f"exception {self._interrupt}")
-        return FaultError(f"the program took {what} at {where}", hint="see the registers", details=self._register_text())
+    def _rest(self, *, spinning: bool) -> Ending | None:
+        """Wait for the next interrupt. ``spinning``: in a branch to itself, which only an exception that is taken can leave."""
+        if not self._counting:
+            return Ending.IDLE
+        if not spinning and self._before(_WFE) and (self._event or self._before(_SEV, 4)):
+            self._event = False
+            return None
+        masks = self.exceptions.masks()
+        interrupts = self.system.interrupts
+        if spinning and (masks.primask or masks.faultmask):
+            return Ending.IDLE
+        seen, times = self._idle
+        paths = int(self._header[layout.TRANSITIONS])
+        times = times + 1 if paths == seen else 0
+        while times < PATIENCE:
+            if interrupts.next(masks) is not None if spinning else interrupts.wakes(masks):
+                self._idle = (paths, times)
+                return None
+            due = self.system.next_event()
+            if due is None:
+                return Ending.IDLE
+            slept = max(0, due - self.now())
+            self._waited += slept
+            phase = self._tables.phase
+            self._waits[phase] = self._waits.get(phase, 0) + slept
+            self.system.poll()
+            times += 1
+        return Ending.IDLE
+
+    def _fpu_off(self) -> None:
+        """A block with floating-point instructions is next and the FPU is off: run up to the first of them, then fault."""
+        path = self._positions.first_fp(self.pc)
+        if path != self.pc:
+            self.cpu.set_exits([path])
+            self._header[layout.BUDGET] = self._budget
+            self.cpu.uc.emu_start(self.pc | 1, 0)
+            self.pc = self.cpu.get("pc") & ~1
+            self._header[layout.STOP] = layout.RUNNING
+        self._take_fault(self._refusals.no_coprocessor(self.pc))
+
+    def _take_fault(self, found: tuple[FaultRecord, int, int, int | None]) -> None:
+        """Take a fault as the core does: into the program's handler if it has one."""
+        record, status, hard_status, address = found
+        self.pc = self.exceptions.fault(record, status, hard_status, address)
 
     # ---- what was counted ----
 
     def take(self) -> Run:
-        """Everything counted since the last `take` or `forget`; counting goes on from zero."""
-        run = self._tables.take(self._regions, self._depth, self._followed)
-        times = np.bincount(run.keys[run.key, -1], run.executions, len(run.block_address)) if len(run.key) else np.zeros(1)
+        """Everything counted since the last `take` or `forget`; counting goes on from zero.
+
+        Raises FaultError when a stack ran into what lies below it.
+        """
+        run = self._tables.take(self._regions, self.depth, self._followed)
+        blocks = run.keys[run.key, -1] if len(run.key) else np.zeros(0, np.int64)
+        times = np.bincount(blocks, run.executions, max(len(run.block_address), 1))
         ends = run.block_address.astype(np.int64) + run.block_size
         found = self._probes
         totals = {}
@@ -407,17 +652,35 @@ class Machine:
             run,
             predication=probes.predication_of(found.conditional, self._held[: len(found.conditional)], totals),
             divisions=probes.divisions_of(self._divided[: len(found.divisions)], found.divisions),
+            exceptions=self.exception_counts(),
+            waits=dict(self._waits),
+            register_writes=tuple(self.system.register_writes),
         )
+        stacks.check(run, self.image, self.part, self.initial_sp)
         self.forget()
         return run
+
+    def exception_counts(self) -> tuple[ExceptionCount, ...]:
+        """What was taken and returned from since the last `forget`."""
+        return self.exceptions.counts()
+
+    @property
+    def tables(self) -> Tables:
+        """The counters, for a `Clock`."""
+        return self._tables
 
     def known_blocks(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Addresses and sizes, in bytes, of all blocks seen so far."""
         return self._tables.known_blocks()
 
     def forget(self) -> None:
-        """Drop what was counted so far."""
+        """Drop what was counted so far; the time goes on."""
+        if self._clock is not None and self.system.needs_time:
+            self._time_before += self._clock.cycles(self)
+        self._priced = (-1, 0.0)
         self._tables.clear()
         self._tables.drop_events()
+        self.exceptions.forget()
+        self._waits.clear()
         self._held[:] = 0
         self._divided[:, 4:] = 0
