@@ -144,7 +144,7 @@ def measure(
 ) -> tuple[Result, Measured]:
     """The same as `run`, with what the Result was made from."""
     target = part if isinstance(part, Part) else load_part(part)
-    clock_hz = target.check_clock(parse_hz(clock) if isinstance(clock, str) else clock) if clock else target.default_clock_hz
+    clock_hz = target.check_clock(parse_hz(clock) if isinstance(clock, str) else clock) if clock is not None else target.default_clock_hz
     image = load_image(firmware)
     core = load_core(target.core).with_fpu(target.fpu)
     regions = find_regions(image, functions, between)
