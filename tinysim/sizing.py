@@ -10,7 +10,7 @@ import numpy as np
 
 from tinysim.engine.unicorn_machine import Machine
 from tinysim.errors import FaultError, ModelError
-from tinysim.firmware import Firmware, Kernels, OperatorUse, Opt, build
+from tinysim.firmware import Firmware, FloatAbi, Kernels, OperatorUse, Opt, build
 from tinysim.footprint import check_capacity, footprint
 from tinysim.image import Image, load_image
 from tinysim.model import Model
@@ -32,7 +32,7 @@ class BuildOptions:
 
     kernels: Kernels = Kernels.CMSIS_NN
     opt: Opt = Opt.O2
-    float_abi: str = "hard"
+    float_abi: FloatAbi = FloatAbi.HARD
     cc: str | None = None
 
 
