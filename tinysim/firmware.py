@@ -271,7 +271,7 @@ def _link(
         layout_flags = ["-Wl,-Tlink.ld", "-Wl,-Map=firmware.map"]
         arguments = [*flags, *_LINK_FLAGS, *wanted, *layout_flags, *files, "-o", "firmware.elf"]
         try:
-            toolchain.run(arguments, "linking the firmware", folder)
+            toolchain.link(arguments, "linking the firmware", folder)
         except ToolchainError as error:
             missing = overflows(error.details, layout)
             if not missing:

@@ -45,7 +45,7 @@ class Job:
         """Where the object is, or will be."""
         names = [self._plain(path) for path in (*self.include, *self.system)]
         source = self._plain(self.source), self.source.read_bytes()
-        key = hash_of(toolchain.version, self.flags, names, self.origin, *source)
+        key = hash_of(toolchain.version, (*toolchain.own_flags, *self.flags), names, self.origin, *source)
         return cache_folder() / "objects" / key[:2] / f"{key}.o"
 
     def _plain(self, path: Path) -> str:

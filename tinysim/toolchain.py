@@ -1,4 +1,9 @@
-"""The arm GCC in use: found, identified, and how it is asked to compile for a core."""
+"""The arm GCC in use: found, identified, and how it is asked to compile for a core.
+
+A GCC made for Linux on Arm compiles the same code for a core as one made for bare metal: it is taken with the C library,
+the headers and the linker of a bare-metal one. Distributions keep several versions of it, so firmware can be built by the
+version somebody else used.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +47,24 @@ class FloatAbi(StrEnum):
     SOFT = "soft"
 
 
+# A GCC for Linux takes the bare-metal ABI (AAPCS: enumerations as small as they can be), position-dependent code, and forgets
+# its system.
+_HOSTED_FLAGS = ("-mabi=aapcs", "-fshort-enums", "-fno-pic", "-fno-pie", "-nostdinc")
+_HOSTED_MACROS = ("linux", "__linux", "__linux__", "__gnu_linux__", "unix", "__unix", "__unix__")
+
+
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """An arm GCC with its binutils. ``version`` is the first line of ``--version``."""
+    """An arm GCC with its binutils. ``version`` is the first line of ``--version``.
+
+    ``linker`` is the driver that links, with the C library; ``own_flags`` are what this GCC needs to compile for bare metal.
+    """
 
     gcc: str
     ar: str
     version: str
+    linker: str
+    own_flags: tuple[str, ...] = ()
 
     @property
     def number(self) -> str:
@@ -58,7 +74,11 @@ class Toolchain:
 
     def run(self, arguments: Sequence[str], what: str, folder: Path | None = None) -> str:
         """Runs the compiler driver; returns what it wrote. ToolchainError holds its first error lines."""
-        return run_tool([self.gcc, *arguments], what, folder)
+        return run_tool([self.gcc, *self.own_flags, *arguments], what, folder)
+
+    def link(self, arguments: Sequence[str], what: str, folder: Path | None = None) -> str:
+        """Runs the driver that links; returns what it wrote. ToolchainError holds its first error lines."""
+        return run_tool([self.linker, *arguments], what, folder)
 
     def archive(self, target: Path, objects: Sequence[Path]) -> None:
         """Makes a static library."""
@@ -91,7 +111,8 @@ def first_errors(messages: str, count: int = 12) -> list[str]:
 def find_toolchain(cc: str | None = None) -> Toolchain:
     """The arm GCC named by ``cc``: nothing (``arm-none-eabi-gcc`` on the path), a program, or a prefix of its name.
 
-    Raises ToolchainError when there is none, when it cannot be run or when it does not compile for bare-metal Arm.
+    A GCC for Linux (``arm-linux-gnueabihf-gcc-11``) compiles; ``arm-none-eabi-gcc`` then gives headers and links. Raises
+    ToolchainError when there is none, when it cannot be run or when it does not compile for bare-metal Arm.
     """
     name = cc or DEFAULT_PREFIX
     candidates = [name] if name.endswith(("gcc", "gcc.exe")) else [f"{name}gcc", name]
@@ -102,11 +123,32 @@ def find_toolchain(cc: str | None = None) -> Toolchain:
     target = run_tool([found, "-dumpmachine"], "asking for its target").strip()
     if not target.startswith("arm") or "eabi" not in target:
         raise ToolchainError(f"{found} compiles for {target}, not for bare-metal Arm", hint=_HINT)
+    hosted = "linux" in target
+    if hosted and cc is None:
+        raise ToolchainError(f"{found} compiles for {target}, not for bare-metal Arm", hint=_HINT)
     version = run_tool([found, "--version"], "asking for its version").splitlines()[0].strip()
     ar = re.sub(r"gcc(-[\d.]+)?(\.exe)?$", r"gcc-ar\1\2", found)
     if ar == found or not Path(ar).exists():
         ar = run_tool([found, "-print-prog-name=ar"], "asking for ar").strip()
-    return Toolchain(gcc=found, ar=ar, version=version)
+    if not hosted:
+        return Toolchain(gcc=found, ar=ar, version=version, linker=found)
+    bare = find_toolchain()
+    return Toolchain(gcc=found, ar=ar, version=version, linker=bare.gcc, own_flags=_hosted_flags(found, bare))
+
+
+def _hosted_flags(gcc: str, bare: Toolchain) -> tuple[str, ...]:
+    """What a GCC for Linux needs to compile for bare metal: the other's headers, but its own for what is its own."""
+    text = run_tool([bare.gcc, "-x", "c++", "-E", "-v", "/dev/null"], "asking for its header folders")
+    listed = re.search(r"#include <\.\.\.> search starts here:\n(.*?)\nEnd of search list", text, re.DOTALL)
+    if listed is None:
+        raise ToolchainError(f"{bare.gcc} does not say where its headers are", hint=_HINT)
+    folders = [str(Path(line.strip()).resolve()) for line in listed[1].splitlines()]
+    own = run_tool([bare.gcc, "-print-file-name=include"], "asking for its own headers").strip()
+    private = str(Path(own).resolve())
+    theirs = run_tool([gcc, "-print-file-name=include"], "asking for its own headers").strip()
+    kept = [theirs if folder == private else folder for folder in folders if folder != f"{private}-fixed"]
+    macros = [f"-U{name}" for name in _HOSTED_MACROS]
+    return (*_HOSTED_FLAGS, *macros, *(flag for folder in kept for flag in ("-isystem", folder)))
 
 
 def machine_flags(core: str, fpu: str, float_abi: FloatAbi) -> tuple[str, ...]:
