@@ -61,10 +61,11 @@ def test_unknown_version_is_the_clients_error(monkeypatch: pytest.MonkeyPatch, t
     assert "0.0.0.dev1" in caught.value.details
 
 
-def test_absent_cargo_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_absent_cargo_is_said_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolchainError) as caught:
+    monkeypatch.setenv("CARGO_HOME", str(tmp_path))
+    with pytest.raises(ToolchainError, match="cargo is needed") as caught:
         fetch(PACKAGES["tflm"])
     assert caught.value.hint == "apt-get install cargo"
 

@@ -25,7 +25,7 @@ from typing import Any
 from tinysim.data import cache_folder, firmware_folder
 from tinysim.errors import ToolchainError
 
-__all__ = ["Client", "Package", "cargo_environment", "fetch", "load_packages"]
+__all__ = ["Client", "Package", "cargo_environment", "fetch", "find_cargo", "load_packages"]
 
 _SPARSE_DEFAULT = (1, 70)  # the first cargo whose default registry protocol is sparse
 _SPARSE_STABLE = (1, 68)  # the first cargo that speaks it without an unstable option
@@ -143,11 +143,18 @@ def _pip(package: Package, scratch: Path) -> Path:
     return unpacked
 
 
+def find_cargo() -> str:
+    """The path of cargo: on the path, or where rustup puts it. Raises ToolchainError when there is none."""
+    home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    cargo = shutil.which("cargo") or shutil.which("cargo", path=str(home / "bin"))
+    if cargo is None:
+        raise ToolchainError("cargo is needed to fetch sources and was not found", hint=_CARGO_HINT)
+    return cargo
+
+
 def _cargo(package: Package, scratch: Path) -> Path:
     """Vendors a crate by cargo with the committed lock file, which holds the pinned hash of the archive."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        raise ToolchainError(f"cargo is needed to fetch {package} and was not found", hint=_CARGO_HINT)
+    cargo = find_cargo()
     _write_manifest(package, scratch)
     _run(
         [cargo, "vendor", "--quiet", "--locked", "--respect-source-config", "--versioned-dirs", "vendored"],
