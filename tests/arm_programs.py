@@ -36,6 +36,17 @@ def need_gcc() -> None:
         pytest.skip(f"{GCC} is not installed")
 
 
+def command(*arguments: object) -> int:
+    """Run the tinysim command in this process; its exit code."""
+    from tinysim.cli import main
+
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
 def function(name: str, body: str) -> str:
     """An assembly function with its type and size."""
     return f"    .global {name}\n    .type {name}, %function\n    .thumb_func\n{name}:\n{body}\n    .size {name}, . - {name}\n"

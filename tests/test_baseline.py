@@ -8,14 +8,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from arm_programs import PART, build
+from arm_programs import PART, build, command
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinysim import baseline
 from tinysim.baseline import Change, Metric, Scope
 from tinysim.budget import Budget, Kind, Quantity, check, parse_budget, read_budgets
-from tinysim.cli import main
 from tinysim.errors import BudgetError, InputError
 from tinysim.result import (
     CallStatistics,
@@ -320,11 +319,7 @@ SOURCE = """
 
 def tinysim(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Exit code, standard output, standard error of the command."""
-    try:
-        main([str(a) for a in arguments])
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
+    code = command(*arguments)
     out = capsys.readouterr()
     return code, out.out, out.err
 
