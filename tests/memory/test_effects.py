@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,27 @@ def test_transfers() -> None:
     assert transfer(words, 0x0801001E, 1, 4, False, 300) == 5             # into the next line
     assert transfer(words, 0x20000000, 8, 4, True, 300) == 0
     assert config.counters(words).writes == 8
+
+
+@pytest.mark.parametrize("variant", [None, "caches replace the least recently used line"])
+def test_short_cut_changes_nothing(variant: str | None) -> None:
+    """What `transfer` knows of recent lines gives the stalls and events of the whole way through the cache."""
+    generator = random.Random(5)
+    effect = {"part": "stm32h7a3zi-q", "clock": "280MHz"} | ({"variant": variant} if variant else {})
+    config = config_of(effect)
+    quick, slow = config.fresh(), config.fresh()
+    time = 0
+    for _ in range(20_000):
+        base = generator.choice([0x08000000, 0x08001000, 0x24000000, 0x24009000, 0x20000000, 0x40000000])
+        address = base + 4 * generator.randrange(generator.choice([64, 2048]))
+        writes = base >= 0x20000000 and generator.random() < 0.4
+        time += generator.choice([1, 2, 20])
+        found = transfer(quick, address, 1, 4, writes, time)
+        at_window = window(slow, address)
+        assert found == (write if writes else read)(slow, at_window, address, time)
+    ours, theirs = config.counters(quick), config.counters(slow)
+    assert ours == theirs
+    assert ours.blocks["data cache"].evictions > 100 and ours.blocks["data cache"].misses > 1000
 
 
 def test_slaves() -> None:

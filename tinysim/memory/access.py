@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinysim.memory.caches import read_cache, write_cache
+from tinysim.memory.caches import read_cache, recent, write_cache
 from tinysim.memory.layout import (
     CAUSE_BUS,
     CAUSE_FLASH,
     FIRST_LOADS,
     H_CAUSE,
+    H_DATA_CACHE,
     H_FETCH_BASE,
     H_FETCH_END,
     H_FETCH_READY,
@@ -28,7 +29,7 @@ from tinysim.memory.layout import (
     PATH_CACHE,
     PATH_DIRECT,
     PATH_LINES,
-    S_ROW,
+    S_ROW_SHIFT,
     W_DATA_BLOCK,
     W_DATA_PATH,
     W_END,
@@ -65,7 +66,7 @@ def _fetch_elsewhere(m: Any, address: int, time: int) -> int:
     if path == PATH_LINES:
         block = m[w + W_FETCH_BLOCK]
         stall = access_lines(m, block, address, time)
-        size = m[block + S_ROW]
+        size = 1 << m[block + S_ROW_SHIFT]
         if stall:
             m[H_CAUSE] = CAUSE_FLASH
     elif path == PATH_CACHE:
@@ -76,7 +77,7 @@ def _fetch_elsewhere(m: Any, address: int, time: int) -> int:
         size = m[w + W_FETCH_ROW]
         if stall:
             m[H_CAUSE] = CAUSE_BUS
-    base = address // size * size
+    base = address & -size
     m[H_FETCH_BASE] = base
     m[H_FETCH_END] = base + size
     m[H_FETCH_READY] = time + 1 + stall
@@ -138,6 +139,10 @@ def transfer(m: Any, address: int, words: int, size: int, writes: bool, time: in
     Each word follows the one before as soon as that has arrived. One transfer that crosses a word is two. Returns the
     sum of their stalls in cycles.
     """
+    cache = m[H_DATA_CACHE]
+    if cache and recent(m, cache, address, words * 4 if words > 1 else size, writes):
+        m[H_WRITES if writes else H_READS] += words
+        return 0
     w = window(m, address)
     if m[w + W_DATA_PATH] == PATH_DIRECT and m[w + W_READ_EXTRA] == 0 and m[w + W_WRITE_EXTRA] == 0:
         m[H_WRITES if writes else H_READS] += words
@@ -154,6 +159,13 @@ def transfer(m: Any, address: int, words: int, size: int, writes: bool, time: in
         phase = time + total + min(number, words - 1)
         total += write(m, w, at, phase) if writes else read(m, w, at, phase)
     return int(total)
+
+
+@native
+def never_stalls(m: Any, address: int) -> bool:
+    """Whether a data access at an address takes no longer than a cycle, whatever came before."""
+    w = window(m, address)
+    return bool(m[w + W_DATA_PATH] == PATH_DIRECT and m[w + W_READ_EXTRA] == 0 and m[w + W_WRITE_EXTRA] == 0)
 
 
 @native

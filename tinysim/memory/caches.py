@@ -41,8 +41,15 @@ from tinysim.memory.layout import (
     CAUSE_CACHE_MISS,
     CAUSE_EVICTION,
     H_CAUSE,
+    H_DATA_CACHE,
     LRU,
+    R_LINE,
+    R_SLOT,
+    R_WRITE_BACK,
     RANDOM,
+    RECENT,
+    RECENT_LINES,
+    RECENT_WORDS,
     ROUND_ROBIN,
     W_ALLOCATE,
     W_ARRAY,
@@ -53,7 +60,45 @@ from tinysim.memory.layout import (
 )
 from tinysim.native import native
 
-__all__ = ["read_cache", "write_cache"]
+__all__ = ["read_cache", "recent", "write_cache"]
+
+
+@native
+def recent(m: Any, block: int, address: int, size: int, writes: bool) -> bool:
+    """Whether an access of ``size`` bytes is in a line known to be in the data cache as a whole; accounts for it then."""
+    line = address >> m[block + C_LINE_SHIFT]
+    entry = RECENT + (line & (RECENT_LINES - 1)) * RECENT_WORDS
+    if m[entry + R_LINE] != line or (address + size - 1) >> m[block + C_LINE_SHIFT] != line:
+        return False
+    m[block + C_ACCESSES] += (size + 3) >> 2
+    slot = m[entry + R_SLOT]
+    if m[block + C_REPLACEMENT] == LRU:
+        m[block + C_LAST] = line
+        m[block + C_LAST_SLOT] = slot
+        m[block + C_CLOCK] += 1
+        m[block + m[block + C_STAMPS] + slot] = m[block + C_CLOCK]
+    if writes and m[entry + R_WRITE_BACK]:
+        m[block + m[block + C_DIRTY] + slot] = 1
+    return True
+
+
+@native
+def _remember(m: Any, w: int, block: int, line: int, slot: int) -> None:
+    """Note that a line of the data cache is there as a whole."""
+    if block == m[H_DATA_CACHE]:
+        entry = RECENT + (line & (RECENT_LINES - 1)) * RECENT_WORDS
+        m[entry + R_LINE] = line
+        m[entry + R_SLOT] = slot
+        m[entry + R_WRITE_BACK] = m[w + W_WRITE_BACK]
+
+
+@native
+def _forget(m: Any, block: int, line: int) -> None:
+    """Note that a line of the data cache is about to go."""
+    if block == m[H_DATA_CACHE]:
+        entry = RECENT + (line & (RECENT_LINES - 1)) * RECENT_WORDS
+        if m[entry + R_LINE] == line:
+            m[entry + R_LINE] = -1
 
 
 @native
@@ -102,6 +147,7 @@ def _allocate(m: Any, block: int, line: int) -> int:
             for candidate in range(first + 1, first + ways):
                 if m[stamps + candidate] < m[stamps + slot]:
                     slot = candidate
+    _forget(m, block, m[tags + slot])
     m[tags + slot] = line
     m[block + C_CLOCK] += 1
     m[stamps + slot] = m[block + C_CLOCK]
@@ -178,6 +224,7 @@ def read_cache(m: Any, w: int, block: int, address: int, time: int) -> int:
     wanted = time + 1
     if slot >= 0:
         if m[block + m[block + C_DONE] + slot] <= wanted:
+            _remember(m, w, block, line, slot)
             return 0
         late = _arrival(m, block, slot, address) - wanted
         if late <= 0:

@@ -110,6 +110,8 @@ class _Builder:
         self.divider = part.bus_divider(clock_hz)
         self.words: list[int] = [0] * (at.PAGES + at.PAGE_WORDS)
         self.words[at.H_KIND] = at.KIND_SIMULATED
+        for entry in range(at.RECENT_LINES):
+            self.words[at.RECENT + entry * at.RECENT_WORDS + at.R_LINE] = -1
         self.blocks: list[tuple[str, int]] = []
 
     def build(self, warnings: tuple[str, ...]) -> MemoryConfig:
@@ -204,6 +206,7 @@ class _Builder:
         if instruction and self.settings.instruction_cache:
             words[w + at.W_FETCH_PATH], words[w + at.W_FETCH_BLOCK] = at.PATH_CACHE, instruction
         if data and self.settings.data_cache:
+            words[at.H_DATA_CACHE] = data
             words[w + at.W_DATA_PATH], words[w + at.W_DATA_BLOCK] = at.PATH_CACHE, data
         writable = region.kind not in (RegionKind.FLASH, RegionKind.EXTERNAL_FLASH)
         words[w + at.W_WRITE_BACK] = int(writable and attributes.write_back)
@@ -233,7 +236,9 @@ class _Builder:
         line_bytes = lines.line_bytes if lines else flash.row_bytes
         slots, rows = sets * ways, line_bytes // flash.row_bytes
         head = [0] * at.LINES_WORDS
-        head[at.S_SETS], head[at.S_WAYS], head[at.S_LINE], head[at.S_ROW] = sets, ways, line_bytes, flash.row_bytes
+        head[at.S_SETS], head[at.S_WAYS] = sets, ways
+        head[at.S_ROW_SHIFT] = flash.row_bytes.bit_length() - 1
+        head[at.S_ROWS_SHIFT] = rows.bit_length() - 1
         head[at.S_REPLACEMENT] = _REPLACEMENTS[lines.replacement] if lines else at.LRU
         head[at.S_FILL] = _FILLS[lines.fill] if lines else at.FILL_ROW
         head[at.S_WAIT], head[at.S_ROW_CYCLES] = self.wait_states, self.wait_states + 1
@@ -246,7 +251,8 @@ class _Builder:
         head[at.S_STAMPS] = head[at.S_TAGS] + slots
         head[at.S_ROWS_READY] = head[at.S_STAMPS] + slots
         head[at.S_HINTS] = head[at.S_ROWS_READY] + slots * rows
-        self.words += head + [-1] * slots + [0] * slots + [at.NEVER] * (slots * rows) + [0] * at.HINT_WORDS
+        head[at.S_PRESENT] = head[at.S_HINTS] + at.HINT_WORDS
+        self.words += head + [-1] * slots + [0] * slots + [at.NEVER] * (slots * rows) + [0] * (2 * at.HINT_WORDS)
         return block
 
     def _cache_blocks(self) -> tuple[int, int]:

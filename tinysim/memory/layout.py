@@ -21,15 +21,17 @@ __all__: list[str] = []        # names are imported one by one; there are many a
     H_READS,                   # counter
     H_WRITES,                  # counter
     H_CAUSE,                   # cause of the latest stall: a CAUSE_ below
+    H_DATA_CACHE,              # offset of the data cache, 0 for none
     H_WINDOWS,                 # offset of the first window
     H_WINDOW_COUNT,
-) = range(13)
+) = range(14)
 KIND_IDEAL, KIND_SIMULATED = range(2)    # ideal: nothing else in the array need be there
 HEADER_WORDS = 32
 PORT_WORDS = 16                # first cycle each memory array is free, one word for each slave; behind the header
 PORTS = HEADER_WORDS
 FIRST_LOADS = PORTS + PORT_WORDS         # W_FIRST by slave
-PAGES = FIRST_LOADS + PORT_WORDS
+RECENT = FIRST_LOADS + PORT_WORDS
+PAGES = RECENT + 64 * 4                  # RECENT_LINES entries of RECENT_WORDS
 PAGE_SHIFT = 20                # one page table entry for each MiB
 PAGE_WORDS = 1 << (32 - PAGE_SHIFT)
 
@@ -65,8 +67,8 @@ SLAVE_OTHER = 15
 (
     S_SETS,
     S_WAYS,
-    S_LINE,                    # bytes
-    S_ROW,                     # bytes
+    S_ROW_SHIFT,               # a row is 2 ** S_ROW_SHIFT bytes
+    S_ROWS_SHIFT,              # a line is 2 ** S_ROWS_SHIFT rows
     S_REPLACEMENT,
     S_FILL,
     S_ROW_CYCLES,              # cycles from one row to the next of a background fill
@@ -91,9 +93,10 @@ SLAVE_OTHER = 15
     S_STAMPS,
     S_ROWS_READY,
     S_HINTS,
-) = range(28)
+    S_PRESENT,
+) = range(29)
 LINES_WORDS = 32
-HINT_WORDS = 256
+HINT_WORDS = 256               # two tables of this many: a slot to try first, how many lines with this number's end are kept
 NEVER = 1 << 60
 
 # L1 cache
@@ -127,6 +130,10 @@ NEVER = 1 << 60
     C_BUFFER_FREE,
 ) = range(27)
 CACHE_WORDS = 32
+# lines of the data cache that are there as a whole, by the end of their number: line, its slot, whether stores stay in it
+RECENT_LINES = 64
+RECENT_WORDS = 4
+R_LINE, R_SLOT, R_WRITE_BACK = range(3)
 
 # replacement
 LRU, FIFO, RANDOM, ROUND_ROBIN = range(4)

@@ -29,7 +29,6 @@ from tinysim.memory.layout import (
     S_FILL,
     S_HINTS,
     S_LAST,
-    S_LINE,
     S_LINE_MISSES,
     S_MISSES,
     S_NEXT_READY,
@@ -38,13 +37,15 @@ from tinysim.memory.layout import (
     S_PORT_WAIT,
     S_PREFETCH,
     S_PREFETCH_HITS,
+    S_PRESENT,
     S_RANDOM,
     S_READY,
     S_REPLACEMENT,
-    S_ROW,
     S_ROW_CYCLES,
+    S_ROW_SHIFT,
     S_ROWS,
     S_ROWS_READY,
+    S_ROWS_SHIFT,
     S_SETS,
     S_STALL,
     S_STAMPS,
@@ -65,7 +66,9 @@ def _find(m: Any, block: int, line: int) -> int:
     slot = m[hint]
     if m[tags + slot] == line:
         return int(slot)
-    first = (line % m[block + S_SETS]) * m[block + S_WAYS]
+    if m[block + m[block + S_PRESENT] + (line & (HINT_WORDS - 1))] == 0:
+        return -1
+    first = (line & (m[block + S_SETS] - 1)) * m[block + S_WAYS]
     for slot in range(first, first + m[block + S_WAYS]):
         if m[tags + slot] == line:
             m[hint] = slot
@@ -79,7 +82,7 @@ def _allocate(m: Any, block: int, line: int, rows: int) -> int:
     tags = block + m[block + S_TAGS]
     stamps = block + m[block + S_STAMPS]
     ways = m[block + S_WAYS]
-    first = (line % m[block + S_SETS]) * ways
+    first = (line & (m[block + S_SETS] - 1)) * ways
     replacement = m[block + S_REPLACEMENT]
     slot = first
     if replacement == RANDOM:
@@ -96,6 +99,10 @@ def _allocate(m: Any, block: int, line: int, rows: int) -> int:
         for candidate in range(first + 1, first + ways):
             if m[stamps + candidate] < m[stamps + slot]:
                 slot = candidate
+    present = block + m[block + S_PRESENT]
+    if m[tags + slot] >= 0:
+        m[present + (m[tags + slot] & (HINT_WORDS - 1))] -= 1
+    m[present + (line & (HINT_WORDS - 1))] += 1
     m[tags + slot] = line
     m[block + m[block + S_HINTS] + (line & (HINT_WORDS - 1))] = slot
     ready = block + m[block + S_ROWS_READY] + slot * rows
@@ -153,14 +160,15 @@ def _fill(m: Any, block: int, ready: int, rows: int, row: int, start: int) -> in
 
 
 @native
-def _prefetch(m: Any, block: int, row: int, rows: int, arrival: int) -> None:
+def _prefetch(m: Any, block: int, row: int, rows_shift: int, arrival: int) -> None:
     """Start reading the row after ``row`` into the prefetch buffer, unless the lines or the buffer have it."""
     following = row + 1
     if m[block + S_NEXT_ROW] == following:
         return
     if m[block + S_ENABLED]:
-        slot = _find(m, block, following // rows)
-        if slot >= 0 and m[block + m[block + S_ROWS_READY] + slot * rows + following % rows] != NEVER:
+        slot = _find(m, block, following >> rows_shift)
+        within = following & ((1 << rows_shift) - 1)
+        if slot >= 0 and m[block + m[block + S_ROWS_READY] + (slot << rows_shift) + within] != NEVER:
             return
     start = max(arrival, m[m[block + S_PORT]])
     m[block + S_NEXT_ROW] = following
@@ -172,19 +180,20 @@ def _prefetch(m: Any, block: int, row: int, rows: int, arrival: int) -> None:
 @native
 def access_lines(m: Any, block: int, address: int, time: int) -> int:
     """Read at ``address`` with the address phase in cycle ``time``; returns the stall in cycles."""
-    row = address // m[block + S_ROW]
+    row = address >> m[block + S_ROW_SHIFT]
     m[block + S_ACCESSES] += 1
     wanted = np.int64(time + 1)
     if row == m[block + S_LAST]:
         stall = max(np.int64(0), m[block + S_READY] - wanted)
         m[block + S_STALL] += stall
         return int(stall)
-    rows = m[block + S_LINE] // m[block + S_ROW]
-    within = row % rows
+    rows_shift = m[block + S_ROWS_SHIFT]
+    rows = 1 << rows_shift
+    within = row & (rows - 1)
     arrival = np.int64(NEVER)
     prefetched = m[block + S_PREFETCH] and row == m[block + S_NEXT_ROW]
     if m[block + S_ENABLED]:
-        line = row // rows
+        line = row >> rows_shift
         slot = _find(m, block, line)
         times = block + m[block + S_ROWS_READY]
         if slot >= 0:
@@ -217,7 +226,7 @@ def access_lines(m: Any, block: int, address: int, time: int) -> int:
         m[m[block + S_PORT]] = arrival + 1
     arrival = max(arrival, wanted)
     if m[block + S_PREFETCH]:
-        _prefetch(m, block, row, rows, arrival)
+        _prefetch(m, block, row, rows_shift, arrival)
     m[block + S_LAST] = row
     m[block + S_READY] = arrival
     m[block + S_STALL] += arrival - wanted

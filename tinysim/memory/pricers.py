@@ -148,6 +148,10 @@ class MemoryPricers:
         for pricer in self._pricers:
             pricer.feed(events)
 
+    def cycles_so_far(self, clock_hz: int) -> int:
+        """Cycles at a clock, up to the block that waits for what comes after it."""
+        return self._pricers[self.number(clock_hz)].cycles_so_far
+
     def take(self) -> tuple[StreamCosts, ...]:
         """What was added since the last time, for each memory system."""
         costs = tuple(pricer.so_far() for pricer in self._pricers)
