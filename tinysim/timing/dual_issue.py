@@ -115,6 +115,8 @@ B_NONE, B_DIRECT = int(Branch.NONE), int(Branch.DIRECT)
 M_LOAD, M_STORE = int(Memory.LOAD), int(Memory.STORE)
 T_INLINE_SHIFT, T_DECIDES, T_PREDICATED = int(Trait.INLINE_SHIFT), int(Trait.DECIDES), int(Trait.PREDICATED)
 LONG_AGO = -1000
+SETTLED = 100
+"""Cycles after which a past event no longer matters: longer than any penalty, latency or stall a later instruction can meet."""
 
 
 def compile_core(core: Core) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -175,6 +177,45 @@ def start(state, ready, address, parameters):
 def clock(state):
     """Cycles begun so far."""
     return state[TIME] + 1 if state[ISSUED] > 0 else state[TIME]
+
+
+@native
+def settle(state, ready):
+    """Moves the origin of time to the current cycle and forgets what cannot matter any more, so that equal situations are equal states.
+
+    Returns the cycles that went by.
+    """
+    went = state[TIME]
+    for place in (TIME, FETCHED, FUSED_UNTIL, FLAGS_TIME, DRAINED, BRANCH_TIME, FREED, FREED + 1, FREED + 2, FREED + 3):
+        state[place] = max(state[place] - went, -SETTLED)
+    state[FETCHES] &= 3
+    state[NOTE_RULE] = -1
+    state[NOTE_ROW] = -1
+    if state[ISSUED] == 1:
+        state[OLDER_ADDRESS] &= -1 if state[OLDER_ADDRESS] < 0 else 7
+    else:
+        state[OLDER_ROW] = -1
+        state[OLDER_TRAITS] = 0
+        state[OLDER_ADDRESS] = 0
+    for store in range(4):
+        place = STORES + 4 * store
+        state[place] = max(state[place] - went, -SETTLED)
+        if state[place] == -SETTLED:
+            state[place + 1] = 0
+        if state[place + 1] == 0:
+            state[place] = -SETTLED
+            state[place + 2] = 0
+            state[place + 3] = 0
+    for register in range(ready.shape[0]):
+        latest = np.int64(0)
+        for use in range(L_CAUSE):
+            oldest = -SETTLED if use == U_OPERAND else 0
+            ready[register, use] = max(ready[register, use] - went, oldest)
+            latest = max(latest, ready[register, use])
+        ready[register, R_ROW] = -1
+        if latest == 0:
+            ready[register, R_CAUSE] = 0
+    return went
 
 
 @native

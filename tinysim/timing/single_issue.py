@@ -107,6 +107,8 @@ RUN_SLAVE, ARMED, ODD_WIDE, DECODED_BEFORE = 20, 21, 22, 23
 # rings over fetched words: ready to decode, slot free, cycles lost to memory
 READY, FREE, STALLED, STALL_CAUSE = 24, 32, 40, 48
 STATE_SIZE = 56
+SETTLED = 100
+"""Cycles after which a past event no longer matters: longer than any latency or stall a later instruction can meet."""
 
 B_NONE, B_DIRECT, B_REGISTER = int(Branch.NONE), int(Branch.DIRECT), int(Branch.REGISTER)
 B_LOAD, B_TABLE = int(Branch.LOAD), int(Branch.TABLE)
@@ -144,6 +146,42 @@ def start(state, address):
     state[RUN_SLAVE] = -1
     state[BEFORE_SIZE] = 4
     state[DECODED_BEFORE] = -9
+
+
+@native
+def settle(state):
+    """Moves the origin of time to the pipeline's clock and forgets what cannot matter any more, so that equal situations are equal states.
+
+    Returns the cycles that went by.
+    """
+    went = state[NEXT]
+    for place in (NEXT, DECODE, REQUEST, STOLEN, STOLEN_BEFORE, DECODED_BEFORE):
+        state[place] = max(state[place] - went, -SETTLED)
+    state[EXECUTE] = -SETTLED
+    state[FP_BUSY] = max(state[FP_BUSY] - went, 0)
+    if state[DECODED_BEFORE] < state[DECODE] - 8:
+        state[DECODED_BEFORE] = -SETTLED
+    for place in (STOLEN, STOLEN_BEFORE):                # only a slot still to come can be stolen
+        if state[place] <= state[REQUEST]:
+            state[place] = -SETTLED
+    known = max(state[FIRST_WORD], state[WORD] - 8)
+    state[FIRST_WORD] = known
+    for back in range(8):
+        word = state[WORD] - 1 - back
+        slot = word & 7
+        if word < known:
+            state[READY + slot] = -SETTLED
+            state[FREE + slot] = -SETTLED
+            state[STALLED + slot] = 0
+        else:
+            ready = state[READY + slot] - went
+            state[READY + slot] = -SETTLED if ready <= state[DECODE] and ready < 0 else ready
+            free = state[FREE + slot] - went
+            state[FREE + slot] = -SETTLED if free <= state[REQUEST] + 1 else free
+        if state[STALLED + slot] == 0 or state[READY + slot] == -SETTLED:
+            state[STALLED + slot] = 0
+            state[STALL_CAUSE + slot] = 0
+    return went
 
 
 @native
@@ -255,7 +293,8 @@ def step(row, table, classes, parameters, state, executed, next_address, address
             lost[FPU] += state[FP_BUSY] - ready
             ready = state[FP_BUSY]
 
-    # slots of the words that end with this instruction are free again; an FP instruction close behind another holds them longer
+    # slots of the words that end with this instruction are free again; an FP instruction close behind another holds
+    # them longer
     free = decode
     if classes[class_number, C_FP]:
         free = max(decode, state[DECODED_BEFORE] + 1 + parameters[P_FP_RELEASE])
