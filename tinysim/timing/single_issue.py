@@ -349,7 +349,8 @@ def step(row, table, classes, parameters, state, executed, next_address, address
                 cycles += extra
                 lost[UNALIGNED] += extra
             if address != UNKNOWN:
-                _run_ahead(state, parameters, execute, (pc + size) >> 2, config, memory)
+                if slave == slave_of(state[WORD] * 4, config, memory):  # else their order does not matter
+                    _run_ahead(state, parameters, execute, (pc + size) >> 2, config, memory)
                 stall = data_stall(
                     address, table[row, WORDS], table[row, BYTES], table[row, MEMORY] == M_STORE, execute, config, memory
                 )
