@@ -65,6 +65,7 @@ def read_part(path: Path) -> Part:
         raise root.error(f"this is not a {SCHEMA} file", "schema", hint=f'the first line must be schema = "{SCHEMA}"')
     platform_path, kinds_source = _platform_file(root, ledger)
     platform = read_repl(platform_path)
+    _refuse_commands(platform)
     regions = _regions(root, platform, ledger)
     clock = root.need("clock")
     ledger.fact(clock)
@@ -185,6 +186,16 @@ def _regions(root: Table, platform: Platform, ledger: Ledger) -> tuple[Region, .
         raise memories.error("the platform description has no memory")
     _refuse_overlaps(found, platform)
     return tuple(found)
+
+
+def _refuse_commands(platform: Platform) -> None:
+    """ApplySVD only names registers; any other command of an init block would change what firmware sees."""
+    for command in platform.commands:
+        if command.text.split()[0] != "ApplySVD":
+            raise PartError(
+                f"{platform.path}:{command.line}: {command.entry}: the command {command.text!r} is not understood",
+                hint="leave it out, or say it with a Tag",
+            )
 
 
 def _refuse_overlaps(regions: list[Region], platform: Platform) -> None:

@@ -65,7 +65,8 @@ __all__ = ["read_cache", "recent", "write_cache"]
 
 @native
 def recent(m: Any, block: int, address: int, size: int, writes: bool) -> bool:
-    """Whether an access of ``size`` bytes is in a line known to be in the data cache as a whole; accounts for it then."""
+    """Whether an access of ``size`` bytes is in a line known to be in the data cache as a whole; accounts for it then.
+    """
     line = address >> m[block + C_LINE_SHIFT]
     entry = RECENT + (line & (RECENT_LINES - 1)) * RECENT_WORDS
     if m[entry + R_LINE] != line or (address + size - 1) >> m[block + C_LINE_SHIFT] != line:

@@ -96,7 +96,8 @@ SLAVE_OTHER = 15
     S_PRESENT,
 ) = range(29)
 LINES_WORDS = 32
-HINT_WORDS = 256               # two tables of this many: a slot to try first, how many lines with this number's end are kept
+# two tables of this many words, by the end of a line's number: a slot to try first, how many such lines are kept
+HINT_WORDS = 256
 NEVER = 1 << 60
 
 # L1 cache
@@ -130,7 +131,7 @@ NEVER = 1 << 60
     C_BUFFER_FREE,
 ) = range(27)
 CACHE_WORDS = 32
-# lines of the data cache that are there as a whole, by the end of their number: line, its slot, whether stores stay in it
+# lines of the data cache that are there as a whole, by the end of their number: line, slot, whether stores stay in it
 RECENT_LINES = 64
 RECENT_WORDS = 4
 R_LINE, R_SLOT, R_WRITE_BACK = range(3)
