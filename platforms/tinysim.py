@@ -2,7 +2,9 @@
 # Counts what a Cortex-M core executes, inside Renode, so that tinysim can price it. Renode's monitor loads it:
 #
 #   include @platforms/tinysim.py
-#   tinysim_begin                                   count from here on (of sysbus.cpu; tinysim_begin 2 "sysbus.cpu2" of another core)
+#   tinysim_begin                                   count from here on
+#   tinysim_begin 2 "sysbus.cpu2"                   the same of another core; 2: pieces of history kept with each piece
+#   tinysim_begin 3 "sysbus.cpu" 1                  the same, with the branch predictors of a Cortex-M7
 #   tinysim_function "fir"                          measure a function, from each entry to its return
 #   tinysim_function "fir" 0x08000086               the same, for a program without symbols
 #   tinysim_stretch "a..b" 0x08000044 0x08000048    measure from one address to another
@@ -33,8 +35,10 @@ _SP, _LR = 13, 14
 class _Counter(object):
     """An automaton: a state is (phase, the last pieces), and each state counts the pieces that ran next."""
 
-    def __init__(self, machine, cpu, history):
+    def __init__(self, machine, cpu, history, predict):
         self.machine, self.cpu, self.history = machine, cpu, history
+        self.predictor = _Predictor(self) if predict else None
+        self.missed = {}                 # like rows: wrong without history, wrong with history
         self.markers = []                # name, start, stop or None
         self.phases = [[_NONE, _NONE, _NO_STACK, 0]]      # parent, marker, lowest stack pointer, entries
         self.pieces, self.numbers = [], {}
@@ -85,6 +89,11 @@ class _Counter(object):
         else:
             self.rows[key] = 1
             self.see_stack()
+        if self.predictor is not None:
+            without, with_history = self.predictor.runs(piece)
+            if without or with_history:
+                before = self.missed.get(key, (0, 0))
+                self.missed[key] = (before[0] + without, before[1] + with_history)
         self.counted += instructions
         self.path = path[1:]
 
@@ -165,7 +174,7 @@ class _Counter(object):
         return len(self.phases) - 1
 
     def forget(self):
-        self.rows = {}
+        self.rows, self.missed = {}, {}
         for phase in self.phases:
             phase[2], phase[3] = _NO_STACK, 0
         self.counted = 0
@@ -175,23 +184,120 @@ class _Counter(object):
         return int(self.cpu.ExecutedInstructions) - self.start_instructions
 
     def code(self, address, instructions):
-        """The bytes of a piece in hexadecimal. A wide Thumb instruction's first halfword begins 0b11101, 0b11110 or 0b11111."""
+        """The bytes of a piece in hexadecimal."""
         data = [int(b) for b in self.machine.SystemBus.ReadBytes(address, 4 * instructions)]
         end = 0
         for _ in range(instructions):
-            end += 4 if (data[end] | data[end + 1] << 8) >> 11 in (29, 30, 31) else 2
+            end += 4 if _is_wide(data[end] | data[end + 1] << 8) else 2
         return "".join("%02x" % b for b in data[:end])
 
     def json(self):
         markers = ",".join("[%s,%d,%s]" % (_text(name), start, "null" if stop is None else stop) for name, start, stop in self.markers)
         phases = ",".join("[%d,%d,%d,%d]" % tuple(phase) for phase in self.phases)
         pieces = ",\n".join("[%d,%d,%d,\"%s\"]" % (a, n, 1 if fresh else 0, self.code(a, n)) for a, n, fresh in self.pieces)
+        predicted = self.predictor is not None
         rows = ",\n".join(
-            "[%d,%s,%d]" % (phase, ",".join("%d" % piece for piece in path), count) for (phase, path), count in self.rows.items())
+            "[%d,%s,%d%s]" % (
+                phase, ",".join("%d" % piece for piece in path), count,
+                ",%d,%d" % self.missed.get((phase, path), (0, 0)) if predicted else "")
+            for (phase, path), count in self.rows.items())
         return "".join((
             "{\"schema\":\"tinysim.counts/1\",\"counter\":\"ironpython\",\"cpu\":%s,\"history\":%d," % (_text(str(self.cpu.Model)), self.history),
-            "\"instructions\":%d,\"executed\":%d,\n" % (self.counted, self.executed()),
+            "\"predicted\":%d," % (1 if predicted else 0), "\"instructions\":%d,\"executed\":%d,\n" % (self.counted, self.executed()),
             "\"markers\":[%s],\n\"phases\":[%s],\n\"pieces\":[%s],\n\"rows\":[%s]}\n" % (markers, phases, pieces, rows)))
+
+
+_PLAIN, _CONDITIONAL, _JUMP, _CALL, _CALL_INDIRECT, _RETURN, _INDIRECT = range(7)
+
+
+class _Predictor(object):
+    """What a Cortex-M7 can be expected to predict wrongly: see platforms/renode/block_counter.cs, which does the same."""
+
+    def __init__(self, counter):
+        self.counter = counter
+        self.endings = {}                # piece -> where it ends, and how
+        self.counters, self.targets = {}, {}
+        self.returns, self.depth, self.history = [0] * 8, 0, 0
+        self.last = None
+
+    def runs(self, piece):
+        """A piece begins: whether the branch that led to it was predicted wrongly, without and with history."""
+        address, last = piece[0], self.last
+        if piece not in self.endings:
+            self.endings[piece] = self.ending(piece)
+        self.last = self.endings[piece]
+        if last is None:
+            return 0, 0
+        end, kind = last
+        missed = (0, 0)
+        if kind == _CONDITIONAL:
+            taken = address != end
+            missed = self.wrong((end, None), taken, address < end), self.wrong((end, self.history), taken, address < end)
+            self.history = (self.history << 1 | int(taken)) & 255
+        elif kind in (_CALL, _CALL_INDIRECT):
+            self.returns[self.depth & 7] = end
+            self.depth += 1
+        if kind >= _CALL_INDIRECT and address != end:
+            if kind == _RETURN and self.depth:
+                self.depth -= 1
+                right = self.returns[self.depth & 7] == address
+            else:
+                right = self.targets.get(end) == address
+                self.targets[end] = address
+            missed = (0, 0) if right else (1, 1)
+        return missed
+
+    def wrong(self, key, taken, backward):
+        count = self.counters.get(key)
+        if count is None:
+            predicted = taken and backward
+            count = 4 if predicted else 2
+        else:
+            predicted = count >= 3
+        self.counters[key] = min(4, count + 1) if taken else max(1, count - 1)
+        return int(predicted != taken)
+
+    def ending(self, piece):
+        data = [int(b) for b in self.counter.machine.SystemBus.ReadBytes(piece[0], 4 * piece[1] + 4)]
+        at = last = 0
+        for _ in range(piece[1]):
+            last = at
+            at += 4 if _is_wide(data[at] | data[at + 1] << 8) else 2
+        first, second = data[last] | data[last + 1] << 8, data[last + 2] | data[last + 3] << 8
+        return piece[0] + at, _wide_ending(first, second) if _is_wide(first) else _narrow_ending(first)
+
+
+def _is_wide(first):
+    return first >> 11 in (29, 30, 31)
+
+
+def _narrow_ending(op):
+    """How an instruction changes the flow (Armv7-M ARM, chapters A5 and A7)."""
+    if (op & 0xF000 == 0xD000 and op >> 8 & 15 < 14) or op & 0xF500 == 0xB100:
+        return _CONDITIONAL
+    if op & 0xF800 == 0xE000:
+        return _JUMP
+    if op & 0xFF80 == 0x4700:
+        return _RETURN if op >> 3 & 15 == 14 else _INDIRECT
+    if op & 0xFF80 == 0x4780:
+        return _CALL_INDIRECT
+    if op & 0xFF00 == 0xBD00:
+        return _RETURN
+    return _INDIRECT if op & 0xFF87 in (0x4687, 0x4487) else _PLAIN
+
+
+def _wide_ending(first, second):
+    if first & 0xF800 == 0xF000 and second & 0x8000:
+        if second & 0x5000 == 0x5000:
+            return _CALL
+        if second & 0x1000:
+            return _JUMP
+        return _CONDITIONAL if second & 0x5000 == 0 and first >> 7 & 7 != 7 else _PLAIN
+    if first & 0xFFF0 == 0xE8D0 and second & 0xFFE0 == 0xF000:
+        return _INDIRECT
+    if (first & 0xFE50 == 0xE810 and second & 0x8000) or (first & 0xFF70 == 0xF850 and second & 0xF000 == 0xF000):
+        return _RETURN if first & 15 == 13 else _INDIRECT
+    return _PLAIN
 
 
 def _text(value):
@@ -217,13 +323,13 @@ def _address_of(name):
     return int(found) & ~1
 
 
-def mc_tinysim_begin(history=2, cpu="sysbus.cpu"):
+def mc_tinysim_begin(history=2, cpu="sysbus.cpu", predict=0):
     mc_tinysim_end()
     history = _number(history)
     if not 1 <= history <= 8:
         raise Exception("the history is from 1 to 8 pieces")
     core = self.Machine[str(cpu)]
-    counter = _Session.counter = _Counter(self.Machine, core, history)
+    counter = _Session.counter = _Counter(self.Machine, core, history, _number(predict))
     _Session.hook = System.Action[System.UInt64, System.UInt32](counter.runs)
     core.SetHookAtBlockBegin(_Session.hook)
 

@@ -2,6 +2,7 @@
 // pieces, and in which of the measured functions and stretches. Renode compiles it:  include @block_counter.cs
 //
 //   cpu TinysimBegin 2                               start counting; 2: pieces of history kept with each piece
+//   cpu TinysimBegin 3 true                          the same, with the branch predictors of a Cortex-M7
 //   cpu TinysimFunction "fir" 0x08000086             measure a function, from each entry to its return
 //   cpu TinysimStretch "a..b" 0x08000044 0x08000048  measure from one address to another
 //   cpu TinysimLayers 0x08000100 0x08000104          each call made at the first address is a layer (second: where it returns to)
@@ -27,7 +28,7 @@ namespace Tinysim
 {
     internal sealed class Edge
     {
-        public ulong Count;
+        public ulong Count, Misses, MissesWithHistory;
         public State Next;
         public int Piece;
     }
@@ -68,10 +69,129 @@ namespace Tinysim
         }
     }
 
-    internal struct Piece
+    internal enum Ending { Plain, Conditional, Jump, Call, CallIndirect, Return, Indirect }
+
+    internal sealed class Piece
     {
         public uint Address, Instructions;
         public bool Fresh;              // begins where a stretch does: never the rest of the piece before it
+        public uint End;                // these three only where branches are predicted
+        public Ending Ending;
+        public Branch Branch;
+    }
+
+    internal sealed class Branch
+    {
+        public byte Counter;            // 0: never seen; 1 and 2: predicted not taken; 3 and 4: taken
+        public byte[] Counters;         // the same for each history
+        public uint Target;
+    }
+
+    // What a Cortex-M7 can be expected to predict wrongly. Conditional branches: a two-bit counter for each branch, and the same
+    // with eight bits of global history. Returns: a stack of eight. Other indirect branches: the last target.
+    internal sealed class Predictor
+    {
+        // Bit 0: wrong without history; bit 1: wrong with history.
+        public int Missed(Piece last, uint address)
+        {
+            var missed = 0;
+            if(last.Ending == Ending.Conditional)
+            {
+                var taken = address != last.End;
+                var branch = last.Branch;
+                if(branch.Counters == null) { branch.Counters = new byte[256]; }
+                if(Wrong(ref branch.Counter, taken, address < last.End)) { missed = 1; }
+                if(Wrong(ref branch.Counters[history], taken, address < last.End)) { missed |= 2; }
+                history = (history << 1 | (taken ? 1 : 0)) & 255;
+            }
+            else if(last.Ending == Ending.Call || last.Ending == Ending.CallIndirect)
+            {
+                returns[depth & 7] = last.End;
+                depth++;
+            }
+            if(last.Ending >= Ending.CallIndirect && address != last.End)
+            {
+                bool right;
+                if(last.Ending == Ending.Return && depth > 0)
+                {
+                    depth--;
+                    right = returns[depth & 7] == address;
+                }
+                else
+                {
+                    right = last.Branch.Target == address;
+                    last.Branch.Target = address;
+                }
+                missed = right ? 0 : 3;
+            }
+            return missed;
+        }
+
+        private static bool Wrong(ref byte counter, bool taken, bool isBackward)
+        {
+            bool predicted;
+            if(counter == 0)
+            {
+                predicted = taken && isBackward;
+                counter = (byte)(predicted ? 4 : 2);
+            }
+            else
+            {
+                predicted = counter >= 3;
+            }
+            counter = (byte)(taken ? Math.Min(4, counter + 1) : Math.Max(1, counter - 1));
+            return predicted != taken;
+        }
+
+        private readonly uint[] returns = new uint[8];
+        private int depth;
+        private int history;
+    }
+
+    internal static class Thumb
+    {
+        public static bool IsWide(uint first)
+        {
+            return (first & 0xE000) == 0xE000 && (first & 0x1800) != 0;
+        }
+
+        // How an instruction changes the flow (Armv7-M ARM, chapters A5 and A7).
+        public static Ending EndingOf(uint first, uint second)
+        {
+            return IsWide(first) ? Wide(first, second) : Narrow(first);
+        }
+
+        private static Ending Narrow(uint op)
+        {
+            if((op & 0xF000) == 0xD000 && (op >> 8 & 15) < 14) { return Ending.Conditional; }
+            if((op & 0xF500) == 0xB100) { return Ending.Conditional; }                     // CBZ, CBNZ
+            if((op & 0xF800) == 0xE000) { return Ending.Jump; }
+            if((op & 0xFF80) == 0x4700) { return (op >> 3 & 15) == 14 ? Ending.Return : Ending.Indirect; }
+            if((op & 0xFF80) == 0x4780) { return Ending.CallIndirect; }
+            if((op & 0xFF00) == 0xBD00) { return Ending.Return; }                          // POP with PC
+            if((op & 0xFF87) == 0x4687 || (op & 0xFF87) == 0x4487) { return Ending.Indirect; }   // MOV PC, ADD PC
+            return Ending.Plain;
+        }
+
+        private static Ending Wide(uint first, uint second)
+        {
+            if((first & 0xF800) == 0xF000 && (second & 0x8000) != 0)
+            {
+                if((second & 0x5000) == 0x5000) { return Ending.Call; }
+                if((second & 0x1000) != 0) { return Ending.Jump; }
+                return (second & 0x5000) == 0 && (first >> 7 & 7) != 7 ? Ending.Conditional : Ending.Plain;
+            }
+            if((first & 0xFFF0) == 0xE8D0 && (second & 0xFFE0) == 0xF000) { return Ending.Indirect; }       // TBB, TBH
+            if((first & 0xFE50) == 0xE810 && (second & 0x8000) != 0)                                        // LDM with PC
+            {
+                return (first & 15) == 13 ? Ending.Return : Ending.Indirect;
+            }
+            if((first & 0xFF70) == 0xF850 && (second & 0xF000) == 0xF000)                                   // LDR PC
+            {
+                return (first & 15) == 13 ? Ending.Return : Ending.Indirect;
+            }
+            return Ending.Plain;
+        }
     }
 
     internal sealed class Phase
@@ -108,9 +228,10 @@ namespace Tinysim
         public const int MostHistory = 3;
         private const uint Nowhere = 1;     // no code is at an odd address
 
-        public Counter(TranslationCPU cpu, int history)
+        public Counter(TranslationCPU cpu, int history, bool predict)
         {
             this.cpu = cpu;
+            predictor = predict ? new Predictor() : null;
             this.history = history;
             phases.Add(new Phase { Parent = -1, Marker = -1 });
             current = StateOf(new Path { Phase = 0, A = -1, B = -1, C = -1 });
@@ -146,6 +267,16 @@ namespace Tinysim
             else { edge = Seldom(state, key, (uint)pc, instructions); }
             edge.Count++;
             counted += instructions;
+            if(predictor != null)
+            {
+                if(last != null)
+                {
+                    var missed = predictor.Missed(last, (uint)pc);
+                    edge.Misses += (ulong)(missed & 1);
+                    edge.MissesWithHistory += (ulong)(missed >> 1);
+                }
+                last = pieces[edge.Piece];
+            }
             current = edge.Next;
             fresh = false;
         }
@@ -163,6 +294,7 @@ namespace Tinysim
                 piece = pieces.Count;
                 pieceNumbers[key] = piece;
                 pieces.Add(new Piece { Address = pc, Instructions = instructions, Fresh = fresh });
+                if(predictor != null) { SeeEnding(pieces[piece]); }
             }
             var path = state.Path;
             if(history == 3) { path.A = path.B; }
@@ -178,6 +310,23 @@ namespace Tinysim
             }
             SeeStack((uint)cpu.GetRegister(StackPointer).RawValue);
             return edge;
+        }
+
+        private void SeeEnding(Piece piece)
+        {
+            var address = piece.Address;
+            var last = address;
+            for(var i = 0u; i < piece.Instructions; i++)
+            {
+                last = address;
+                address += Thumb.IsWide(cpu.Bus.ReadWord(address)) ? 4u : 2u;
+            }
+            piece.End = address;
+            piece.Ending = Thumb.EndingOf(cpu.Bus.ReadWord(last), cpu.Bus.ReadWord(last + 2));
+            if(!branches.TryGetValue(address, out piece.Branch))
+            {
+                branches[address] = piece.Branch = new Branch();
+            }
         }
 
         // A path never seen before, or an entry, is where a deeper stack can appear.
@@ -353,7 +502,7 @@ namespace Tinysim
         {
             foreach(var state in states.Values)
             {
-                foreach(var edge in state.Edges()) { edge.Count = 0; }
+                foreach(var edge in state.Edges()) { edge.Count = edge.Misses = edge.MissesWithHistory = 0; }
             }
             foreach(var phase in phases)
             {
@@ -373,7 +522,9 @@ namespace Tinysim
 
         public void Write(TextWriter writer)
         {
-            writer.Write("{{\"schema\":\"tinysim.counts/1\",\"counter\":\"csharp\",\"cpu\":{0},\"history\":{1},", Text(cpu.Model), history);
+            writer.Write(
+                "{{\"schema\":\"tinysim.counts/1\",\"counter\":\"csharp\",\"cpu\":{0},\"history\":{1},\"predicted\":{2},", Text(cpu.Model), history,
+                predictor != null ? 1 : 0);
             writer.Write("\"instructions\":{0},\"executed\":{1},", counted, cpu.ExecutedInstructions - startInstructions);
             writer.Write("\"markers\":[");
             for(var i = 0; i < markers.Count; i++)
@@ -406,14 +557,16 @@ namespace Tinysim
                     if(history >= 3) { writer.Write("{0},", state.Path.A); }
                     if(history >= 2) { writer.Write("{0},", state.Path.B); }
                     if(history >= 1) { writer.Write("{0},", state.Path.C); }
-                    writer.Write("{0},{1}]", edge.Piece, edge.Count);
+                    writer.Write("{0},{1}", edge.Piece, edge.Count);
+                    if(predictor != null) { writer.Write(",{0},{1}", edge.Misses, edge.MissesWithHistory); }
+                    writer.Write("]");
                     first = false;
                 }
             }
             writer.Write("]}\n");
         }
 
-        // The bytes of a piece, in hexadecimal. A Thumb instruction is wide when its first halfword begins 0b11101, 0b11110 or 0b11111.
+        // The bytes of a piece, in hexadecimal.
         private string Code(Piece piece)
         {
             var text = new StringBuilder();
@@ -421,7 +574,7 @@ namespace Tinysim
             for(var i = 0u; i < piece.Instructions; i++)
             {
                 var first = cpu.Bus.ReadWord(address);
-                var halfwords = (first & 0xE000) == 0xE000 && (first & 0x1800) != 0 ? 2 : 1;
+                var halfwords = Thumb.IsWide(first) ? 2 : 1;
                 for(var h = 0; h < halfwords; h++, address += 2)
                 {
                     var halfword = cpu.Bus.ReadWord(address);
@@ -442,6 +595,8 @@ namespace Tinysim
 
         private readonly TranslationCPU cpu;
         private readonly int history;
+        private readonly Predictor predictor;
+        private readonly Dictionary<uint, Branch> branches = new Dictionary<uint, Branch>();
         private readonly List<Piece> pieces = new List<Piece>();
         private readonly Dictionary<ulong, int> pieceNumbers = new Dictionary<ulong, int>();
         private readonly Dictionary<Path, State> states = new Dictionary<Path, State>();
@@ -450,6 +605,7 @@ namespace Tinysim
         private readonly List<Frame> frames = new List<Frame>();
         private readonly List<Arrival> arrivals = new List<Arrival>();
         private State current;
+        private Piece last;
         private ulong counted;
         private ulong startInstructions;
         private uint watched = Nowhere;
@@ -461,14 +617,14 @@ namespace Tinysim
 
     public static class TinysimExtensions
     {
-        public static void TinysimBegin(this TranslationCPU cpu, int history = 2)
+        public static void TinysimBegin(this TranslationCPU cpu, int history = 2, bool predict = false)
         {
             if(history < 1 || history > Counter.MostHistory)
             {
                 throw new RecoverableException("the history is 1, 2 or 3 pieces");
             }
             TinysimEnd(cpu);
-            var counter = new Counter(cpu, history);
+            var counter = new Counter(cpu, history, predict);
             counters.Remove(cpu);
             counters.Add(cpu, counter);
             Action<ulong, uint> hook = counter.Ran;

@@ -54,6 +54,7 @@ class CounterProcess:
             self._send("new cortex-m4")
         if name == "TinysimDump":
             arguments = [arguments[0].removeprefix("@")]
+        if name in ("TinysimBegin", "TinysimDump"):          # these look at the code
             for begin, end, _ in core.uc.mem_regions():
                 if begin < 0xE0000000:
                     path = self.folder / f"{begin:x}.bin"

@@ -54,5 +54,7 @@ def test_what_never_happens_is_said(target: Image, board: Part, renode: Renode) 
 
 def test_without_renode(target: Image, board: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RENODE_PATH", "/nowhere/renode")
-    with pytest.raises(EngineError, match=r"RENODE_PATH names /nowhere/renode, which is no Renode \(get a portable package"):
+    with pytest.raises(
+        EngineError, match=r"RENODE_PATH names /nowhere/renode, which is no Renode \(get a portable package"
+    ):
         execute(target, board, CORE, [], until=None, max_instructions=10**8)

@@ -58,7 +58,7 @@ def embedded(image: Image, board: Part, depth: int) -> tuple[Machine, Run]:
         image,
         board,
         depth=depth,
-        predict=False,
+        predict=depth == 2,
         regions=regions_of(image),
         layers_in=image.symbol("invoke").address,
         layer_sites=layer_sites(image),
@@ -74,6 +74,7 @@ def inside(image: Image, board: Part, depth: int, session: RenodeSession) -> tup
         image,
         board,
         depth=depth,
+        predict=depth == 2,
         regions=regions_of(image),
         layers_in=image.symbol("invoke").address,
         layer_sites=layer_sites(image),
@@ -97,6 +98,9 @@ def test_agrees_with_the_embedded_engine(target: Image, board: Part, session: Re
         assert cost.instructions == other.instructions
         assert cost.cycles == pytest.approx(other.cycles, rel=1e-3)
         assert {f.name: f.instructions for f in cost.functions} == {f.name: f.instructions for f in other.functions}
+        missed, expected_missed = run.counts(number).mispredictions, expected.counts(number).mispredictions
+        assert missed.sum() == expected_missed.sum()
+        assert missed.sum() > 0 or depth == 1 or number is not None
         # both look only where something new happens
         assert run.lowest_sp(number) == pytest.approx(expected.lowest_sp(number), abs=32)
 

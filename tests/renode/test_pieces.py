@@ -17,7 +17,7 @@ from tinysim.engine.unicorn_machine import Machine
 from tinysim.errors import InputError
 from tinysim.image import Image, load_image
 from tinysim.part import Part
-from tinysim.renode.pieces import BlockKey, Piece, Row, changes_flow, join_pieces, length_of, make_run
+from tinysim.renode.pieces import BlockKey, Joined, Piece, Row, changes_flow, join_pieces, length_of, make_run
 
 NOP, BRANCH, WIDE = b"\x00\xbf", b"\xfe\xe7", b"\x00\xeb\x00\x00"  # nop; b .; add.w r0, r0, r0
 
@@ -47,7 +47,7 @@ def by_key(run: Run) -> dict[BlockKey, int]:
 )
 def test_recorded_dumps_give_the_counts_of_the_embedded_engine(shared: Path, board: Part, dump: str) -> None:
     image = load_image(shared / "target" / "prog.elf")
-    machine = Machine(image, _as_recorded(board), depth=1, predict=False)
+    machine = Machine(image, _as_recorded(board), depth=1, predict=False, clock=NoTime())
     machine.write(image.symbol("mailbox").address, (0).to_bytes(4, "little") + (20).to_bytes(4, "little"))
     machine.run_to(image.symbol("bench_done").address)
     expected = machine.take()
@@ -56,6 +56,16 @@ def test_recorded_dumps_give_the_counts_of_the_embedded_engine(shared: Path, boa
     joined = join_pieces(pieces, rows, 1)
     run = make_run(joined, [Phase(0, -1, 1 << 40, 0)], [], 1)
     assert by_key(run) == by_key(expected)
+
+
+class NoTime:
+    """A clock for a program that reads the time but does nothing with it."""
+
+    def cycles(self, _machine: Machine, _done_bytes: int | None) -> int:
+        return 0
+
+    def forget(self, _machine: Machine) -> None:
+        """Nothing to forget."""
 
 
 def _as_recorded(board: Part) -> Part:
@@ -132,7 +142,7 @@ def test_uncut_code_is_counted_as_it_ran(
 ) -> None:
     code, walk, _ = program
     pieces, rows = rows_of([part for step in walk for part in pieces_of(code, step, [])], depth)
-    assert join_pieces(pieces, rows, depth) == expected_counts(walk, depth)
+    assert join_pieces(pieces, rows, depth).executions == expected_counts(walk, depth)
 
 
 @given(programs(), st.integers(1, 2))
@@ -143,7 +153,7 @@ def test_cuts_change_no_count(
     code, walk, cuts = program
     parts = [part for step, cut in zip(walk, cuts, strict=True) for part in pieces_of(code, step, cut)]
     pieces, rows = rows_of(parts, 3 * depth)  # enough to see every block's beginning: none is cut more than twice
-    assert join_pieces(pieces, rows, depth) == expected_counts(walk, depth)
+    assert join_pieces(pieces, rows, depth).executions == expected_counts(walk, depth)
 
 
 @given(programs())
@@ -155,7 +165,7 @@ def test_a_short_history_loses_no_block(
     parts = [part for step, cut in zip(walk, cuts, strict=True) for part in pieces_of(code, step, cut)]
     pieces, rows = rows_of(parts, 1)
     blocks: dict[tuple[int, int], int] = defaultdict(int)
-    for (_, key), executions in join_pieces(pieces, rows, 1).items():
+    for (_, key), executions in join_pieces(pieces, rows, 1).executions.items():
         blocks[key[-1]] += executions
     true: dict[tuple[int, int], int] = defaultdict(int)
     for step in walk:
@@ -172,7 +182,7 @@ def test_a_block_left_early_is_counted_as_far_as_it_ran() -> None:
         Piece(0x100, 4, NOP + NOP + NOP + BRANCH),
     ]
     rows = [Row(0, (NO_BLOCK, 3), 1), Row(0, (3, 3), 8), Row(0, (3, 0), 1), Row(0, (0, 1), 1), Row(0, (1, 2), 1)]
-    joined = join_pieces(pieces, rows, 1)
+    joined = join_pieces(pieces, rows, 1).executions
     assert joined[0, ((0x100, 8), (0x100, 4))] == 1
     assert joined[0, ((0x100, 4), (0x200, 4))] == 1
     assert joined[0, ((0x200, 4), (0x104, 4))] == 1
@@ -183,7 +193,7 @@ def test_a_block_left_early_is_counted_as_far_as_it_ran() -> None:
 
 def test_a_stretch_begins_a_block() -> None:
     pieces = [Piece(0x100, 1, NOP), Piece(0x102, 2, NOP + BRANCH, fresh=True)]
-    joined = join_pieces(pieces, [Row(0, (NO_BLOCK, 0), 3), Row(1, (0, 1), 3)], 1)
+    joined = join_pieces(pieces, [Row(0, (NO_BLOCK, 0), 3), Row(1, (0, 1), 3)], 1).executions
     assert joined == {(0, ((NO_BLOCK, 0), (0x100, 2))): 3, (1, ((0x100, 2), (0x102, 4))): 3}
 
 
@@ -253,7 +263,7 @@ def test_calls_of_regions_are_their_entries() -> None:
         Phase(0, 1, 0x200000C0, 2),
     ]
     regions = [MeasuredRegion("a", 0x100), MeasuredRegion("b", 0x200)]
-    run = make_run({(2, ((NO_BLOCK, 0), (0x200, 4))): 7}, phases, regions, 1)
+    run = make_run(Joined({(2, ((NO_BLOCK, 0), (0x200, 4))): 7}, {}), phases, regions, 1)
     assert run.calls == (3, 7)
     assert run.counts(0).executions.sum() == 7
     assert run.lowest_sp(1) == 0x20000080

@@ -25,12 +25,14 @@ _NO_STACK = (1 << 32) - 1
 class CountsFile:
     """What a counter inside Renode saw.
 
-    ``instructions``: executed while counting, as the counter summed them; ``executed``: the same by Renode's own count.
+    ``predicted``: whether branch predictors ran. ``instructions``: executed while counting, as the counter summed them;
+    ``executed``: the same by Renode's own count.
     """
 
     cpu: str
     counter: str
     history: int
+    predicted: bool
     regions: tuple[MeasuredRegion, ...]
     phases: tuple[Phase, ...]
     pieces: tuple[Piece, ...]
@@ -99,6 +101,7 @@ def _plain(counts: CountsFile) -> dict[str, Any]:
         "counter": counts.counter,
         "cpu": counts.cpu,
         "history": counts.history,
+        "predicted": int(counts.predicted),
         "instructions": counts.instructions,
         "executed": counts.executed,
         "markers": [[r.name, r.start, r.stop] for r in counts.regions],
@@ -107,7 +110,7 @@ def _plain(counts: CountsFile) -> dict[str, Any]:
             for number, p in enumerate(counts.phases)
         ],
         "pieces": [[p.address, p.instructions, int(p.fresh), p.code.hex()] for p in counts.pieces],
-        "rows": [[r.phase, *r.path, r.executions] for r in counts.rows],
+        "rows": [[r.phase, *r.path, r.executions, *(r.missed if counts.predicted else ())] for r in counts.rows],
     }
 
 
@@ -145,6 +148,7 @@ class _Reader:
                 hint="pass a file written by tinysim_dump or TinysimDump",
             )
         history = self.number(data.get("history"), "history", 1, _MOST_HISTORY)
+        predicted = bool(self.number(data.get("predicted", 0), "predicted", 0, 1))
         regions = tuple(self.region(item, k) for k, item in enumerate(self.list(data.get("markers"), "markers")))
         names = [region.name for region in regions]
         if len(set(names)) != len(names):
@@ -156,7 +160,7 @@ class _Reader:
             self.fail("phases is empty")
         pieces = tuple(self.piece(item, k) for k, item in enumerate(self.list(data.get("pieces"), "pieces")))
         rows = tuple(
-            self.row(item, k, history, len(phases), len(pieces))
+            self.row(item, k, history, predicted, len(phases), len(pieces))
             for k, item in enumerate(self.list(data.get("rows"), "rows"))
         )
         most = (1 << 63) - 1
@@ -164,6 +168,7 @@ class _Reader:
             cpu=self.text(data.get("cpu"), "cpu"),
             counter=self.text(data.get("counter"), "counter"),
             history=history,
+            predicted=predicted,
             regions=regions,
             phases=phases,
             pieces=pieces,
@@ -221,13 +226,16 @@ class _Reader:
             self.fail(f"the code of piece {number} holds {found} instructions, not {piece.instructions}")
         return piece
 
-    def row(self, item: object, number: int, history: int, phases: int, pieces: int) -> Row:
-        values = self.list(item, f"row {number}", history + 3)
-        path = [self.number(v, f"piece in row {number}", NO_BLOCK, pieces - 1) for v in values[1:-1]]
+    def row(self, item: object, number: int, history: int, predicted: bool, phases: int, pieces: int) -> Row:
+        values = self.list(item, f"row {number}", history + (5 if predicted else 3))
+        path = [self.number(v, f"piece in row {number}", NO_BLOCK, pieces - 1) for v in values[1 : history + 2]]
         if path[-1] == NO_BLOCK:
             self.fail(f"row {number} counts no piece")
+        executions = self.number(values[history + 2], f"count of row {number}", 0, 1 << 62)
+        missed = [self.number(v, f"mispredictions of row {number}", 0, executions) for v in values[history + 3 :]]
         return Row(
             self.number(values[0], f"phase of row {number}", 0, phases - 1),
             tuple(path),
-            self.number(values[-1], f"count of row {number}", 0, (1 << 62)),
+            executions,
+            (missed[0], missed[1]) if predicted else (0, 0),
         )

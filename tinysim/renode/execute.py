@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinysim.core import Core
+from tinysim.core import Core, Pipeline
 from tinysim.engine.run import MeasuredRegion
 from tinysim.engine.unicorn_machine import Ending
 from tinysim.errors import FaultError
@@ -26,7 +26,8 @@ class RenodeRun:
     """A program as it ran in Renode, priced.
 
     ``stack_top``, ``lowest_sp``: addresses. ``executed_instructions``, ``cyccnt``: Renode's own counters at the end;
-    the second is an instruction count times a constant, None where the platform has no DWT. ``uart``: what each UART sent.
+    the second is an instruction count times a constant, None where the platform has no DWT. ``uart``: what each UART
+    sent.
     """
 
     estimate: Estimate
@@ -73,12 +74,15 @@ def _execute(
     session: RenodeSession,
 ) -> RenodeRun:
     exits = [image.symbol(until).address] if until else []
-    exits += [s.address for name in ("_exit", "abort") if (s := image.find(name)) is not None and s.function and not until]
+    exits += [
+        s.address for name in ("_exit", "abort") if (s := image.find(name)) is not None and s.function and not until
+    ]
     loop = find_interpreter_loop(image)
     machine = RenodeMachine(
         image,
         part,
         depth=core.context_blocks,
+        predict=core.pipeline is Pipeline.DUAL_ISSUE,
         regions=regions,
         layers_in=loop.entry if loop else None,
         layer_sites=loop.sites if loop else (),
@@ -94,12 +98,19 @@ def _execute(
     if ending is Ending.BUDGET:
         if not regions or len(entered) < len(regions):
             raise machine.run_away()
-        warnings = (*warnings, f"stopped after {max_instructions:,} instructions; the program had not ended (see --until)")
+        warnings = (
+            *warnings,
+            f"stopped after {max_instructions:,} instructions; the program had not ended (see --until)",
+        )
     elif until and ending is not Ending.ADDRESS:
-        raise FaultError(f"{until} was never reached; the program ended at {where}", hint="check the symbol given to --until")
+        raise FaultError(
+            f"{until} was never reached; the program ended at {where}", hint="check the symbol given to --until"
+        )
     for number, wanted in enumerate(regions):
         if number not in entered:
-            raise FaultError(f"{wanted.name} was never entered; the program ended at {where}", hint="check that the program calls it")
+            raise FaultError(
+                f"{wanted.name} was never entered; the program ended at {where}", hint="check that the program calls it"
+            )
     counters = machine.counters()
     return RenodeRun(
         estimate=Estimate.of(run, image, core, machine.read),

@@ -22,7 +22,7 @@ from tinysim.repl import read_repl
 __all__ = ["UNSEEN", "CycleCounters", "RenodeMachine"]
 
 UNSEEN = (
-    "Renode shows blocks, not data accesses: wait states, caches, unaligned accesses, branch mispredictions, and "
+    "Renode shows blocks, not data accesses: wait states, caches, unaligned accesses, and "
     "operands that decide a division's time or whether a conditional transfer is carried out are not in these cycles"
 )
 _CYCCNT = 0xE0001004
@@ -68,10 +68,8 @@ class RenodeMachine:
     """A program on a part in Renode. Runs between addresses, reads and writes memory, counts from the first
     instruction on.
 
-    The arguments are those of the embedded engine's `Machine`; Renode runs no branch predictors. ``session``: the
-    Renode to use;
-    several machines can use one, one after the other. Without it the machine starts its own and ends it in
-    :meth:`close`.
+    The arguments are those of the embedded engine's `Machine`. ``session``: the Renode to use; several machines can use
+    one, one after the other. Without it the machine starts its own and ends it in :meth:`close`.
 
     Raises ImageError, PartError, EngineError when the program or the platform description does not load.
     """
@@ -82,6 +80,7 @@ class RenodeMachine:
         part: Part,
         *,
         depth: int,
+        predict: bool = False,
         regions: Sequence[MeasuredRegion] = (),
         layers_in: int | None = None,
         layer_sites: Sequence[int] = (),
@@ -90,7 +89,7 @@ class RenodeMachine:
         session: RenodeSession | None = None,
     ) -> None:
         self.image, self.part = image, part
-        self._depth, self._budget, self._counts = depth, budget, count
+        self._depth, self._predict, self._budget, self._counts = depth, predict, budget, count
         self._regions = tuple(regions)
         self._layers = (layers_in, tuple(layer_sites))
         self._handlers: dict[int, Callable[[RenodeMachine], None]] = {}
@@ -148,7 +147,7 @@ class RenodeMachine:
                 )
 
     def _start_counting(self) -> None:
-        self._count("begin", self._depth + 1)
+        self.session.begin_counting(self._cpu, self._depth + 1, predict=self._predict)
         for region in self._regions:
             if region.stop is None:
                 self._count("function", quoted(region.name), region.start)

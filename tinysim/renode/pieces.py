@@ -20,11 +20,13 @@ from tinysim.counts import NO_BLOCK
 from tinysim.engine.run import MeasuredRegion, Phase, Run
 from tinysim.errors import InputError
 
-__all__ = ["BlockKey", "Piece", "Row", "changes_flow", "join_pieces", "length_of", "make_run"]
+__all__ = ["BlockKey", "Joined", "Missed", "Piece", "Row", "changes_flow", "join_pieces", "length_of", "make_run"]
 
 BlockKey = tuple[tuple[int, int], ...]
 """Blocks as (address, bytes), oldest context first, the block itself last; (NO_BLOCK, 0) for none."""
 _NONE = (NO_BLOCK, 0)
+Missed = tuple[int, int]
+"""Mispredictions of a predictor without and of one with history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,12 @@ class Piece:
 @dataclass(frozen=True, slots=True)
 class Row:
     """How often the last of ``path`` (piece numbers, oldest first, NO_BLOCK for none) ran after the others in
-    ``phase``."""
+    ``phase``, and how often a branch that led there was predicted wrongly: without history, with history."""
 
     phase: int
     path: tuple[int, ...]
     executions: int
+    missed: Missed = (0, 0)
 
 
 def length_of(halfword: int) -> int:
@@ -99,6 +102,14 @@ def _wide_changes_flow(first: int, second: int) -> bool:
         or (first & 0xFE50 == 0xE810 and bool(second & 0x8000))  # LDM with PC
         or (first & 0xFF70 == 0xF850 and second >> 12 == 15)  # LDR PC
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Executions of each (phase, key), and the mispredictions of those that have any."""
+
+    executions: Mapping[tuple[int, BlockKey], int]
+    missed: Mapping[tuple[int, BlockKey], Missed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +188,10 @@ class _Joiner:
             at = first - 1
         return tuple(reversed(blocks)), unknown
 
-    def join(self) -> dict[tuple[int, BlockKey], int]:
-        """Executions of each (phase, key)."""
+    def join(self) -> Joined:
+        """Executions and mispredictions of each (phase, key)."""
+        missed: dict[tuple[int, tuple[int, ...]], Missed] = {}
+        missed_of: dict[_Entry, Missed] = {}
         whole: dict[tuple[int, tuple[int, ...]], int] = defaultdict(
             int
         )  # by the phase and path of a block's first piece
@@ -186,6 +199,7 @@ class _Joiner:
         for row in self.rows:
             if not self._is_rest(row):
                 whole[row.phase, row.path] += row.executions
+                missed[row.phase, row.path] = _sum(missed.get((row.phase, row.path), (0, 0)), row.missed)
             if not self.final[row.path[-1]]:
                 cut[row.path[1:] or row.path][row.phase] += row.executions
         for row in self.rows:
@@ -200,8 +214,10 @@ class _Joiner:
             if executions and end is not None:
                 begin = self.pieces[path[-1]].address
                 contexts, unknown = self._contexts(path[:-1])
-                entries[_Entry(phase, (*contexts, (begin, end - begin)), unknown)] += executions
-        return self._resolved(entries)
+                entry = _Entry(phase, (*contexts, (begin, end - begin)), unknown)
+                entries[entry] += executions
+                missed_of[entry] = _sum(missed_of.get(entry, (0, 0)), missed[phase, path])
+        return self._resolved(entries, missed_of)
 
     def _left_early(
         self,
@@ -236,10 +252,11 @@ class _Joiner:
             contexts, unknown = self._contexts(at[1][:-1])
             entries[_Entry(at[0], (*contexts, (begin, end - begin)), unknown)] += taken
 
-    def _resolved(self, entries: Mapping[_Entry, int]) -> dict[tuple[int, BlockKey], int]:
+    def _resolved(self, entries: Mapping[_Entry, int], missed: Mapping[_Entry, Missed]) -> Joined:
         """Give contexts whose beginning is not known the blocks that ran as often as that leaves open: what runs is
         also left."""
         result: dict[tuple[int, BlockKey], int] = defaultdict(int)
+        wrong: dict[tuple[int, BlockKey], Missed] = {}
         balance: dict[tuple[int, int], int] = defaultdict(int)  # executions of a block minus those as nearest context
         follows: dict[tuple[tuple[int, int], tuple[int, int]], int] = defaultdict(int)
         open_entries: list[tuple[_Entry, int]] = []
@@ -247,6 +264,7 @@ class _Joiner:
             balance[entry.key[-1]] += executions
             if entry.unknown is None or self.depth == 0:
                 result[entry.phase, entry.key] += executions
+                _add(wrong, (entry.phase, entry.key), missed.get(entry))
                 if self.depth:
                     balance[entry.key[-2]] -= executions
                     follows[entry.key[-2], entry.key[-1]] += executions
@@ -263,6 +281,8 @@ class _Joiner:
             open_entries, key=lambda item: (len(choices(item[0])), item[0].key, item[0].phase)
         ):
             blocks = choices(entry)
+            likeliest = next((block for block in blocks if balance[block] > 0), blocks[0])
+            _add(wrong, (entry.phase, (*entry.key[:-2], likeliest, entry.key[-1])), missed.get(entry))
             for block in blocks:
                 given = min(executions, max(balance[block], 0))
                 if given:
@@ -271,7 +291,16 @@ class _Joiner:
                     executions -= given
             if executions:
                 result[entry.phase, (*entry.key[:-2], blocks[0], entry.key[-1])] += executions
-        return dict(result)
+        return Joined(dict(result), wrong)
+
+
+def _sum(one: Missed, other: Missed) -> Missed:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _add(table: dict[tuple[int, BlockKey], Missed], at: tuple[int, BlockKey], more: Missed | None) -> None:
+    if more is not None and any(more):
+        table[at] = _sum(table.get(at, (0, 0)), more)
 
 
 def _take(cut: dict[int, int], row: Row) -> None:
@@ -283,8 +312,8 @@ def _take(cut: dict[int, int], row: Row) -> None:
         left -= taken
 
 
-def join_pieces(pieces: Sequence[Piece], rows: Iterable[Row], depth: int) -> dict[tuple[int, BlockKey], int]:
-    """Executions of each (phase, block with the ``depth`` blocks before it).
+def join_pieces(pieces: Sequence[Piece], rows: Iterable[Row], depth: int) -> Joined:
+    """Executions and mispredictions of each (phase, block with the ``depth`` blocks before it).
 
     ``rows`` should have ``depth`` + 1 pieces of history or more: with fewer, the beginning of a context that was cut
     is taken
@@ -294,32 +323,28 @@ def join_pieces(pieces: Sequence[Piece], rows: Iterable[Row], depth: int) -> dic
     return _Joiner(pieces, rows, depth).join()
 
 
-def make_run(
-    counts: Mapping[tuple[int, BlockKey], int], phases: Sequence[Phase], regions: Sequence[MeasuredRegion], depth: int
-) -> Run:
-    """The engines' common result, from the executions of each (phase, key)."""
+def make_run(counts: Joined, phases: Sequence[Phase], regions: Sequence[MeasuredRegion], depth: int) -> Run:
+    """The engines' common result, from the executions and mispredictions of each (phase, key)."""
     blocks: dict[tuple[int, int], int] = {}
     keys: dict[BlockKey, int] = {}
-    table: list[tuple[int, int, int]] = []
-    for (phase, key), executions in counts.items():
+    table: list[tuple[int, ...]] = []
+    for (phase, key), executions in counts.executions.items():
         for block in key:
             if block != _NONE:
                 blocks.setdefault(block, len(blocks))
-        table.append((keys.setdefault(key, len(keys)), phase, executions))
-    numbers = np.array([[NO_BLOCK if b == _NONE else blocks[b] for b in key] for key in keys], np.int32).reshape(
-        len(keys), depth + 1
-    )
-    calls = [sum(phase.entries for phase in phases if phase.marker == number) for number in range(len(regions))]
+        table.append((keys.setdefault(key, len(keys)), phase, executions, *counts.missed.get((phase, key), (0, 0))))
+    numbers = [[NO_BLOCK if block == _NONE else blocks[block] for block in key] for key in keys]
+    columns = np.array(table, np.int64).reshape(len(table), 5)
     return Run(
         block_address=np.array([address for address, _ in blocks], np.uint32),
         block_size=np.array([size for _, size in blocks], np.uint32),
-        keys=numbers,
-        key=np.array([row[0] for row in table], np.int64),
-        phase=np.array([row[1] for row in table], np.int64),
-        executions=np.array([row[2] for row in table], np.uint64),
-        mispredictions=np.zeros(len(table), np.uint64),
-        mispredictions_history=np.zeros(len(table), np.uint64),
+        keys=np.array(numbers, np.int32).reshape(len(keys), depth + 1),
+        key=columns[:, 0],
+        phase=columns[:, 1],
+        executions=columns[:, 2].astype(np.uint64),
+        mispredictions=columns[:, 3].astype(np.uint64),
+        mispredictions_history=columns[:, 4].astype(np.uint64),
         phases=tuple(phases),
         regions=tuple(regions),
-        calls=tuple(calls),
+        calls=tuple(sum(p.entries for p in phases if p.marker == number) for number in range(len(regions))),
     )

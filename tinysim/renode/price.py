@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinysim.core import load_core
+from tinysim.core import Pipeline, load_core
 from tinysim.estimate import Estimate
 from tinysim.image import Image, load_image
 from tinysim.part import Part
@@ -62,6 +62,10 @@ def price_counts(
     if counts.history <= core.context_blocks:
         warnings.append(
             f"counted with {counts.history} pieces of history; {core.context_blocks + 1} or more make contexts exact"
+        )
+    if core.pipeline is Pipeline.DUAL_ISSUE and not counts.predicted:
+        warnings.append(
+            "counted without branch predictors: mispredictions are not in these cycles (tinysim_begin 3 ... 1)"
         )
     if counts.cpu.removesuffix("f") != part.core:
         warnings.append(f"counted on a {counts.cpu}, priced for a {part.core}")

@@ -78,10 +78,14 @@ class RenodeSession:
 
     def count(self, cpu: str, name: str, *arguments: str | int, timeout_s: float | None = None) -> str:
         """Run a command of the block counter: ``count("cpu", "function", quoted("fir"), 0x08000086)``."""
-        counter = self.load_counter()
-        if name == "begin" and counter is Counter.IRONPYTHON:
-            arguments = (*arguments, quoted(f"sysbus.{cpu}"))
-        return self.client.command(_Commands(counter, cpu).line(name, arguments), timeout_s)
+        return self.client.command(_Commands(self.load_counter(), cpu).line(name, arguments), timeout_s)
+
+    def begin_counting(self, cpu: str, history: int, *, predict: bool) -> None:
+        """Count what a core executes from here on, with ``history`` pieces before each; ``predict``: branches too."""
+        if self.load_counter() is Counter.CSHARP:
+            self.count(cpu, "begin", history, str(predict).lower())
+        else:
+            self.count(cpu, "begin", history, quoted(f"sysbus.{cpu}"), int(predict))
 
     def close(self) -> None:
         """End Renode."""
