@@ -288,7 +288,7 @@ def test_bad_platforms(tmp_path: Path) -> None:
     with pytest.raises(PartError, match=r"toy.repl:1: flash: a memory needs an address and a size"):
         load_part(write(tmp_path, platform=PLATFORM.replace("    size: 0x10000\n", "", 1)))
     commands = PLATFORM.replace("    init:\n", "    init:\n        ApplySVD @x.svd\n        WriteWord 0x0 0x1\n")
-    with pytest.raises(PartError, match=r"toy.repl:20: sysbus: the command 'WriteWord 0x0 0x1' is not understood"):
+    with pytest.raises(PartError, match=r"toy.repl:19: sysbus: the command 'WriteWord 0x0 0x1' is not understood"):
         load_part(write(tmp_path, platform=commands))
     path = write(tmp_path, "schema = ")
     with pytest.raises(PartError, match=r"toy.toml:1: not valid TOML"):
