@@ -127,6 +127,16 @@ def test_a_section_outside_of_the_part_is_shown_as_such(plain: Part, tmp_path: P
     assert (use.flash_bytes, use.ram_bytes, use.stack_peak_bytes) == (8, 0, None)
 
 
+def test_a_section_over_two_memories_that_touch_takes_from_both(plain: Part, tmp_path: Path) -> None:
+    ram = plain.region("ram")
+    two = dataclasses.replace(plain, regions=(*plain.regions, dataclasses.replace(ram, name="next", base=ram.end, size=0x1000)))
+    path = tmp_path / "made.elf"
+    path.write_bytes(write([Section(".text", 0x08000000, 8, executable=True), Section(".bss", ram.end - 100, 300, writable=True, stored=False)]))
+    use = footprint(load_image(path), two, stack_peak_bytes=0)
+    assert {m.memory: m.used_bytes for m in use.memories} == {"flash": 8, "ram": 100, "next": 200}
+    assert use.ram_bytes == 300
+
+
 # -- room ---------------------------------------------------------------------------------------------------------------
 
 FLASH, RAM = 0x10000, 0x4000

@@ -49,12 +49,12 @@ def footprint(
         in_flash = store is not None and not store.kind.writable
         sections.append(SectionUse(section.name, section.address, section.bytes, home.name if home else "?", purpose, in_flash, in_ram))
         by_purpose[purpose] = by_purpose.get(purpose, 0) + section.bytes
-        if in_flash and store is not None:
+        if in_flash:
             flash += section.bytes
-            used[store.name] += section.bytes
-        if in_ram and home is not None:
+            _occupy(part, section.load_address, section.bytes, used)
+        if in_ram:
             ram += section.bytes
-            used[home.name] += section.bytes
+            _occupy(part, section.address, section.bytes, used)
     return MemoryUse(
         flash_bytes=flash,
         ram_bytes=ram + (stack_peak_bytes or 0),
@@ -68,6 +68,15 @@ def footprint(
         sections=tuple(sections),
         memories=tuple(SpanUse(r.name, used[r.name], r.size) for r in part.regions if used[r.name]),
     )
+
+
+def _occupy(part: Part, address: int, size: int, used: dict[str, int]) -> None:
+    """Add a stretch to the bytes used of each memory it lies in: it may reach over memories that touch."""
+    while size > 0 and (region := part.region_at(address)) is not None:
+        base = next(base for base, length in region.windows if base <= address < base + length)
+        inside = min(size, base + region.size - address)
+        used[region.name] += inside
+        address, size = address + inside, size - inside
 
 
 def check_capacity(part: Part, needed: Mapping[str, int], what: str) -> None:
