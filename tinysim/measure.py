@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tinysim.clock import KeysClock, StreamClock
 from tinysim.core import Core, Pipeline, load_core
 from tinysim.engine.run import MeasuredRegion
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Ending, Machine
@@ -21,7 +23,10 @@ from tinysim.result import ErrorBound, FirmwareInfo, RegionCost, Result
 from tinysim.sizing import Progress
 from tinysim.units import parse_hz
 
-__all__ = ["Measured", "find_regions", "measure", "run"]
+if TYPE_CHECKING:
+    from tinysim.timing.explain import ExplainedBlock
+
+__all__ = ["Measured", "explain_function", "find_regions", "measure", "run"]
 
 CALLS_APART = 256
 """So many calls of the measured regions are told apart, for the least and the greatest of them."""
@@ -68,6 +73,7 @@ def execute(
         image, part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE, regions=regions,
         layers_in=loop.entry if loop else None, layer_sites=loop.sites if loop else (), layer_count=1 << 16 if loop else 0,
         budget=max_instructions, record=pricers.feed if pricers else None, follow_calls=profile, calls_apart=calls_apart if regions else 0,
+        clock=StreamClock(core, lambda: pricers.cycles_so_far(clock_hz)) if pricers else KeysClock(core), clock_hz=clock_hz,
     )
     pricers.start(machine)
     bottom = max((s.address + s.bytes for s in image.sections if s.address < machine.initial_sp and s.writable), default=0)
@@ -95,7 +101,7 @@ def execute(
             )
     lowest = min(machine.lowest_touched(), run.lowest_sp() or machine.initial_sp)
     if pricers:
-        estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)])
+        estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)], core)
     else:
         estimate = Estimate.of(run, image, core, machine.read)
     return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz), loop)
@@ -192,3 +198,19 @@ def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int
         layers=found_layers(estimate, measured.loop, 0 if regions else None, calls) if measured.loop else (),
         warnings=measured.warnings,
     )
+
+
+def explain_function(measured: Measured, name: str) -> list[ExplainedBlock]:
+    """What each instruction of a function cost and why, on memory without wait states; dearest blocks first.
+
+    Raises ImageError for an unknown name, FaultError when the function did not run.
+    """
+    from tinysim.timing.explain import explain
+
+    symbol = measured.image.symbol(name)
+    following = next((f.address for f in measured.image.functions if f.address > symbol.address), symbol.address + 2)
+    end = symbol.address + symbol.bytes if symbol.bytes else following
+    blocks = explain(measured.estimate.run.counts(), measured.image.read, measured.core, [(symbol.address, end)])
+    if not blocks:
+        raise FaultError(f"{symbol.shown} did not run", hint="`tinysim run` without --explain lists the functions that did")
+    return blocks

@@ -35,14 +35,17 @@ def register(app: typer.Typer) -> None:
         callgrind: Annotated[str | None, typer.Option(help="Write a profile for KCachegrind.", metavar="FILE|-")] = None,
         annotate: Annotated[list[str] | None, typer.Option(help="Show a function's source lines with their cycles.", metavar="FUNCTION")] = None,
         source: Annotated[list[Path] | None, typer.Option(help="Where sources are, if not where the compiler found them.")] = None,
+        explain: Annotated[list[str] | None, typer.Option(help="Show why each instruction of a function takes its cycles.", metavar="FUNCTION")] = None,
         json: Annotated[str | None, typer.Option(help="Write the result as JSON to a file, or - for standard output.", metavar="FILE|-")] = None,
     ) -> None:
         """Run firmware on a part and say how many cycles its functions take, and why."""
         from tinysim.cli.profiles import ProfileOutputs, split_names
         from tinysim.errors import InputError
-        from tinysim.measure import measure
+        from tinysim.measure import explain_function, measure
+        from tinysim.timing.explain import to_dicts
         from tinysim.views import show_layers, show_region, show_results
         from tinysim.views.calls import show_calls
+        from tinysim.views.explained import show_explained
 
         if engine not in ("unicorn", "renode"):
             raise InputError(f"no engine {engine!r}", hint="use --engine unicorn or --engine renode")
@@ -53,8 +56,10 @@ def register(app: typer.Typer) -> None:
                 memory=memory_options(ideal_memory, caches, prefetch),
                 max_instructions=max_instructions, profile=outputs.wanted, calls_apart=calls, progress=progress,
             )
+        explained = {name: explain_function(measured, name) for name in split_names(explain or [])}
         if json:
-            write_json(result.to_dict(), json)
+            extra = {"explained": {name: to_dicts(blocks) for name, blocks in explained.items()}} if explained else {}
+            write_json({**result.to_dict(), **extra}, json)
         outputs.write(result, measured)
         if json == "-" or outputs.standard_output:
             return
@@ -65,3 +70,5 @@ def register(app: typer.Typer) -> None:
             show_calls(out, region)
         show_layers(out, result)
         outputs.print(out, result, measured)
+        for name, blocks in explained.items():
+            show_explained(out, name, blocks, measured.image)
