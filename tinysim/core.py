@@ -115,7 +115,7 @@ CLASS_FIELDS: Mapping[Pipeline, tuple[str, ...]] = {
 }  # fmt: skip
 """Fields of a timing, by pipeline. Numbers may name a parameter; flags are true or false; the last rows below are words."""
 
-_WORDS: Mapping[str, tuple[str, ...]] = {"placed_early": ("no", "older", "either"), "after_fused": ("no", "older", "blocked")}
+FIELD_WORDS: Mapping[str, tuple[str, ...]] = {"placed_early": ("no", "older", "either"), "after_fused": ("no", "older", "blocked", "transfer")}
 
 PARAMETERS: Mapping[Pipeline, tuple[str, ...]] = {
     Pipeline.SINGLE_ISSUE: (
@@ -127,7 +127,7 @@ PARAMETERS: Mapping[Pipeline, tuple[str, ...]] = {
     Pipeline.DUAL_ISSUE: (
         "fetch_bytes", "branch_pairs_with_target", "misprediction", "misprediction_settled", "flags_settled",
         "misprediction_indirect", "predictor_history", "return_stack", "bank_bit", "store_to_load", "unaligned_load",
-        "unaligned_load_younger", "store_queue", "store_drain", "store_drain_alternating", "fused_block",
+        "unaligned_load_younger", "store_queue", "store_drain", "store_drain_alternating", "fused_block", "fused_block_transfer",
     ),
 }  # fmt: skip
 """Parameters a pipeline needs; a file may define more and use them as values."""
@@ -215,10 +215,10 @@ def _field(table: Table, key: str, parameters: Mapping[str, Parameter]) -> int |
     if isinstance(value, int):
         return value
     if isinstance(value, str):
-        if key in _WORDS:
-            if value not in _WORDS[key]:
-                raise table.error(f"{value!r} is not one of {', '.join(_WORDS[key])}", key)
-            return _WORDS[key].index(value)
+        if key in FIELD_WORDS:
+            if value not in FIELD_WORDS[key]:
+                raise table.error(f"{value!r} is not one of {', '.join(FIELD_WORDS[key])}", key)
+            return FIELD_WORDS[key].index(value)
         if value in parameters:
             return value
         raise table.error(f"no parameter {value!r}", key, hint=f"add [parameters.{value}]")

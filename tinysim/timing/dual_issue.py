@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysim.core import CLASS_FIELDS, CONSUMERS, PARAMETERS, Core, Pipeline
+from tinysim.core import CLASS_FIELDS, CONSUMERS, FIELD_WORDS, PARAMETERS, Core, Pipeline
 from tinysim.errors import PartError
 from tinysim.isa import NO_OFFSET, Branch, Memory, Trait
 from tinysim.timing.causes import cause_number
@@ -85,6 +85,7 @@ P_STORE_QUEUE = _PARAMETERS.index("store_queue")
 P_STORE_DRAIN = _PARAMETERS.index("store_drain")
 P_STORE_DRAIN_ALTERNATING = _PARAMETERS.index("store_drain_alternating")
 P_FUSED_BLOCK = _PARAMETERS.index("fused_block")
+P_FUSED_BLOCK_TRANSFER = _PARAMETERS.index("fused_block_transfer")
 
 # uses of a result
 U_OPERAND, U_BESIDE_SHIFT, U_EARLY, U_BASE, U_INDEX, U_MULTIPLICAND, U_ACCUMULATOR, U_DATA = range(len(CONSUMERS))
@@ -114,6 +115,7 @@ _KNOWN_TRAITS = {"any": BIT_ANY, "shifter": BIT_SHIFTER, "bits": BIT_BITS, "load
 B_NONE, B_DIRECT = int(Branch.NONE), int(Branch.DIRECT)
 M_LOAD, M_STORE = int(Memory.LOAD), int(Memory.STORE)
 T_INLINE_SHIFT, T_DECIDES, T_PREDICATED = int(Trait.INLINE_SHIFT), int(Trait.DECIDES), int(Trait.PREDICATED)
+AF_OLDER, AF_BLOCKED, AF_TRANSFER = (FIELD_WORDS["after_fused"].index(word) for word in ("older", "blocked", "transfer"))
 LONG_AGO = -1000
 SETTLED = 100
 """Cycles after which a past event no longer matters: longer than any penalty, latency or stall a later instruction can meet."""
@@ -435,9 +437,13 @@ def step(
         if state[FETCH_CAUSE]:
             wait_cause = state[FETCH_CAUSE]
         state[NOTE_ROW] = -1
-    if after_fused == 2 and state[FUSED_UNTIL] > candidate:
-        candidate = state[FUSED_UNTIL]
-        wait_cause = FPU
+    if after_fused >= AF_BLOCKED:
+        released = state[FUSED_UNTIL]
+        if after_fused == AF_TRANSFER:
+            released += parameters[P_FUSED_BLOCK_TRANSFER] - parameters[P_FUSED_BLOCK]
+        if released > candidate:
+            candidate = released
+            wait_cause = FPU
     if table[row, MEMORY] == M_LOAD and table[row, WORDS] == 1 and parameters[P_STORE_TO_LOAD] > 0:
         stored = _stored_before(row, table, state) + parameters[P_STORE_TO_LOAD]
         if stored > candidate:
@@ -451,7 +457,7 @@ def step(
     before = clock(state)
     if state[ISSUED] == 1:
         rule = _forbidding(row, traits, address, table, pairs, parameters, state)
-        held = after_fused == 1 and state[TIME] < state[FUSED_UNTIL]
+        held = after_fused == AF_OLDER and state[TIME] < state[FUSED_UNTIL]
         younger = rule < 0 and not held and candidate == state[TIME]
         if not younger:
             state[NOTE_RULE] = rule
