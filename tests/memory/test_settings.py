@@ -79,6 +79,11 @@ def test_wait_states_and_warnings() -> None:
     assert slow.wait_states == 5 and "where 3 would do" in slow.warnings[0]
     wrong = configure(part, [(acr, 0x602)], 80_000_000)
     assert wrong.wait_states == 2 and "would not run" in wrong.warnings[0]
+    bare = configure(load_part("stm32f746ng"), [(0x40023C00, 0x307)], 216_000_000)
+    assert [warning.split(" of ")[0] for warning in bare.warnings] == [
+        "the firmware leaves the instruction cache",
+        "the firmware leaves the data cache",
+    ]
     with pytest.raises(PartError, match="maximum"):
         configure(part, (), 121_000_000)
     with pytest.raises(PartError, match="no wait-state table"):

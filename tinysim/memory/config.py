@@ -93,9 +93,23 @@ def configure(
         warnings.append(
             f"the firmware sets {used} wait states where {needed} would do for {part.title} at {clock}"
         )
+    if settings is None and described is not None:
+        warnings += [f"the firmware leaves the {what} of {part.title} switched off" for what in _off(described, wanted)]
     if described is None:
         warnings.append(f"{part.title} has no description of its memory system: memory is taken as ideal")
     return _Builder(part, described, wanted, clock_hz, used).build(tuple(warnings))
+
+
+def _off(description: MemoryDescription, settings: Settings) -> list[str]:
+    """Caches and flash lines that the part has and the settings leave off."""
+    flash = description.flash
+    have = {
+        "flash instruction lines": (flash is not None and flash.instruction is not None, settings.instruction_lines),
+        "flash data lines": (flash is not None and flash.data is not None, settings.data_lines),
+        "instruction cache": (description.instruction_cache is not None, settings.instruction_cache),
+        "data cache": (description.data_cache is not None, settings.data_cache),
+    }
+    return [name for name, (there, on) in have.items() if there and not on]
 
 
 class _Builder:
