@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinysim.core import Core, Pipeline, load_core
+from tinysim.energy import energy
 from tinysim.engine.run import MeasuredRegion, Run
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Machine
 from tinysim.errors import FaultError, InputError
@@ -23,7 +24,7 @@ from tinysim.memory.pricers import MemoryOptions, MemoryPricers
 from tinysim.model import Model, check_supported, load_model
 from tinysim.part import Part, load_part
 from tinysim.reference import Verdict, compare, load_inputs, reference_outputs, seeded_inputs
-from tinysim.result import ErrorBound, FirmwareInfo, MemoryUse, Outputs, Result
+from tinysim.result import EnergyInfo, ErrorBound, FirmwareInfo, MemoryUse, Outputs, Result
 from tinysim.sizing import BuildOptions, Progress, build_fitting, set_up, silent
 from tinysim.timing.stream import StreamCosts
 from tinysim.units import parse_hz
@@ -168,6 +169,7 @@ class _Job:
             wait_states=pricers.wait_states(clock_hz),
             memory=use,
             outputs=outputs,
+            energy=_energy(self.part, region.cycles, clock_hz),
             error=ErrorBound(*pricers.error_bound(core)),
             warnings=pricers.warnings(clock_hz),
         )
@@ -209,6 +211,15 @@ class _Job:
             outputs.append(np.frombuffer(machine.read(address, size), output.dtype).reshape(output.shape))
         lowest = min(machine.lowest_touched(), lowest)
         return _Measured(tuple(inferences), tuple(outputs), top - lowest, record.arena_used)
+
+
+def _energy(part: Part, cycles: int, clock_hz: int) -> EnergyInfo | None:
+    """The energy of an inference in the first run mode for which the part's data has a current; None without such data."""
+    for found in energy(part, cycles, clock_hz):
+        return EnergyInfo(
+            found.microjoules, found.low_microjoules, found.high_microjoules, f"{found.mode}: {found.source} ({found.confidence})"
+        )
+    return None
 
 
 def _info(firmware: Firmware) -> FirmwareInfo:

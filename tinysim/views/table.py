@@ -26,31 +26,44 @@ def short_name(name: str, width: int = 72) -> str:
     return name if len(name) <= width else name[: width // 2 - 1] + "..." + name[-(width // 2 - 2) :]
 
 
+_ORDER = (
+    "model", "part", "clock", "wait states", "latency", "±", "rate", "cycles", "flash", "RAM", "arena", "stack", "energy", "outputs",
+)
+_LEFT = ("model", "part", "outputs")
+_RIGHT = tuple(name for name in _ORDER if name not in _LEFT)
+
+
+def _summary(result: Result) -> dict[str, str]:
+    """The cells of a result's row; ``-`` for what is not known."""
+    memory = result.memory
+    return {
+        "model": escape(result.model or Path(result.firmware.path).name),
+        "part": result.part,
+        "clock": format_hz(result.clock_hz),
+        "wait states": "-" if result.wait_states is None else str(result.wait_states),
+        "latency": format_seconds(result.latency_s),
+        "±": f"{result.error.bound_percent:g} %",
+        "rate": format_hz(1 / result.latency_s) if result.latency_s else "-",
+        "cycles": f"{result.cycles:,}",
+        "flash": format_bytes(memory.flash_bytes),
+        "RAM": format_bytes(memory.ram_bytes),
+        "arena": "-" if memory.arena_bytes is None else format_bytes(memory.arena_bytes),
+        "stack": "-" if memory.stack_peak_bytes is None else format_bytes(memory.stack_peak_bytes),
+        "energy": f"{result.energy.microjoules:,.3g} µJ" if result.energy else "-",
+        "outputs": "-" if result.outputs is None else "[green]match[/]" if result.outputs.match else "[red]differ[/]",
+    }
+
+
 def show_results(console: Console, results: Sequence[Result]) -> None:
     """One row a result: time, rate, memory, right answers; the warnings below."""
-    table = Table(title=None, header_style="bold")
-    for column, justify in (
-        ("model", "left"), ("part", "left"), ("clock", "right"), ("latency", "right"), ("±", "right"), ("rate", "right"), ("cycles", "right"),
-        ("flash", "right"), ("RAM", "right"), ("arena", "right"), ("stack", "right"), ("outputs", "left"),
-    ):
-        table.add_column(column, justify=justify, no_wrap=column in ("latency", "clock", "rate", "flash", "RAM"))  # type: ignore[arg-type]
-    for result in results:
-        memory = result.memory
-        verdict = "-" if result.outputs is None else "[green]match[/]" if result.outputs.match else "[red]differ[/]"
-        table.add_row(
-            escape(result.model or Path(result.firmware.path).name),
-            result.part,
-            format_hz(result.clock_hz),
-            format_seconds(result.latency_s),
-            f"{result.error.bound_percent:g} %",
-            format_hz(1 / result.latency_s) if result.latency_s else "-",
-            f"{result.cycles:,}",
-            format_bytes(memory.flash_bytes),
-            format_bytes(memory.ram_bytes),
-            format_bytes(memory.arena_bytes) if memory.arena_bytes is not None else "-",
-            format_bytes(memory.stack_peak_bytes) if memory.stack_peak_bytes is not None else "-",
-            verdict,
-        )
+    rows = [_summary(result) for result in results]
+    table = Table(header_style="bold")
+    names = [name for name in _LEFT + _RIGHT if any(row[name] != "-" for row in rows)] if rows else []
+    order = sorted(names, key=_ORDER.index)
+    for name in order:
+        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=name not in _LEFT)
+    for row in rows:
+        table.add_row(*(row[name] for name in order))
     console.print(table)
     seen: dict[str, None] = {}
     for result in results:
