@@ -66,8 +66,10 @@ def build_fitting(model: Model, part: Part, options: BuildOptions, progress: Pro
     machine = Machine(image, part, depth=1, predict=False, memory=roomy.memory)
     arena_bytes = -(-set_up(machine, model).arena_used // _ARENA_STEP_BYTES) * _ARENA_STEP_BYTES
     sizes = footprint(image, roomy.part, stack_peak_bytes=0)
-    data_bytes = sizes.ram_bytes - (sizes.arena_bytes or 0)
-    check_capacity(part, {"code": sizes.flash_bytes, "data": data_bytes + trial.stack_bytes, "arena": arena_bytes}, model.name)
+    weights_in_ram = sum(section.bytes for section in sizes.sections if section.purpose == "weights" and section.in_ram)
+    data_bytes = sizes.ram_bytes - (sizes.arena_bytes or 0) - weights_in_ram
+    needed = {"code": sizes.flash_bytes, "data": data_bytes + trial.stack_bytes, "arena": arena_bytes}
+    check_capacity(part, needed | ({"weights": weights_in_ram} if weights_in_ram else {}), model.name)
     for slack in (0, 256, 1024, 4096, 16384):  # planning needs some bytes more than what stays in use
         firmware = built(arena_bytes + slack, False)
         machine = Machine(load_image(firmware.path), part, depth=1, predict=False)
