@@ -16,6 +16,7 @@ from tinysim.model import Model
 from tinysim.result import FunctionCost, LayerCost, RegionCost
 from tinysim.timing import Prices, price
 from tinysim.timing.causes import Cause
+from tinysim.timing.exceptions import ExceptionPrices
 from tinysim.timing.stream import StreamCosts
 
 __all__ = ["Costs", "Estimate", "whole"]
@@ -75,6 +76,22 @@ class Costs:
         )
 
 
+    def with_events(self, run: Run, exceptions: ExceptionPrices) -> Costs:
+        """The same with exceptions, on their handlers' first blocks, and waiting, on the blocks that waited."""
+        causes = tuple(dict.fromkeys((*self.causes, Cause.EXCEPTION.value, Cause.WAITING.value)))
+        by_cause = np.zeros((len(self.by_cause), len(causes)))
+        by_cause[:, : len(self.causes)] = self.by_cause
+        by_block = self.by_block.copy()
+        for count in run.exceptions:
+            cycles = exceptions.cycles(count)
+            by_cause[count.phase, causes.index(Cause.EXCEPTION.value)] += cycles
+            by_block[count.phase, int(np.argmax(run.block_address == count.handler))] += cycles
+        for (phase, block), cycles in run.waits.items():
+            by_cause[phase, causes.index(Cause.WAITING.value)] += cycles
+            by_block[phase, block] += cycles
+        return Costs(causes, by_cause, by_block, self.history_cycles)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A Run with its costs: what every region, function and layer takes on a core, at any clock.
@@ -93,14 +110,20 @@ class Estimate:
         prices = price(run.counts(), read_code or image.read, core)
         instructions = np.zeros(len(run.block_address), np.int64)
         instructions[run.keys[:, -1]] = prices.instructions
-        return cls(run, Costs.of_keys(run, prices), instructions, image)
+        costs = Costs.of_keys(run, prices)
+        if run.exceptions or run.waits:
+            costs = costs.with_events(run, ExceptionPrices.of(core))
+        return cls(run, costs, instructions, image)
 
     @classmethod
-    def of_stream(cls, run: Run, image: Image, costs: StreamCosts) -> Estimate:
-        """A run whose stream was priced while it ran."""
+    def of_stream(cls, run: Run, image: Image, costs: StreamCosts, core: Core | None = None) -> Estimate:
+        """A run whose stream was priced while it ran. ``core``: prices its exceptions; needed where it took any."""
         instructions = np.zeros(len(run.block_address), np.int64)
         instructions[: len(costs.block_instructions)] = costs.block_instructions
-        return cls(run, Costs.of_stream(run, costs), instructions, image)
+        total = Costs.of_stream(run, costs)
+        if core is not None and (run.exceptions or run.waits):
+            total = total.with_events(run, ExceptionPrices.of(core))
+        return cls(run, total, instructions, image)
 
     @cached_property
     def block_executions(self) -> NDArray[np.float64]:
@@ -119,7 +142,6 @@ class Estimate:
         breakdown = whole({cause: float(n) for cause, n in zip(self.costs.causes, by_cause, strict=True) if n})
         cycles = sum(breakdown.values())
         other = cycles + round(float(self.costs.history_cycles[phases].sum()))
-        lowest = self.run.lowest_sp(number)
         instructions = self.block_executions[phases].sum(axis=0) * self.block_instructions
         return RegionCost(
             name=name,
@@ -131,7 +153,7 @@ class Estimate:
             functions=self._functions(self.costs.by_block[phases].sum(axis=0), instructions),
             cycles_low=min(cycles, other),
             cycles_high=max(cycles, other),
-            stack_peak_bytes=stack_top - lowest if stack_top is not None and lowest is not None else None,
+            stack_peak_bytes=None if stack_top is None else self.run.stack_peak_bytes(number, stack_top),
         )
 
     def _functions(self, cycles: NDArray[np.float64], instructions: NDArray[np.float64]) -> tuple[FunctionCost, ...]:

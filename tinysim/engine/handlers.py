@@ -27,6 +27,7 @@ _FAULTS = (Exceptions.HARD_FAULT, Exceptions.MEMORY_MANAGEMENT, Exceptions.BUS_F
 @dataclass
 class _Tally:
     exception: int
+    handler: int
     entries: int = 0
     chained: int = 0
     returns: int = 0
@@ -41,7 +42,7 @@ class Handlers:
         self._cpu, self._system, self._tables = cpu, system, tables
         self._has_vectors = has_vectors
         self._tallies: dict[int, _Tally] = {}
-        self._running: list[tuple[int, bool]] = []  # (phase, whether the frame has room for the FPU), innermost last
+        self._running: list[tuple[int, bool, int]] = []  # (phase, frame has room for the FPU, handler), innermost last
         self._fault: FaultRecord | None = None
         self.pc = 0
 
@@ -73,8 +74,8 @@ class Handlers:
         self.pc = self._enter(Exceptions.SVCALL, pc)
         return False
 
-    def _tally(self, phase: int, number: int) -> _Tally:
-        return self._tallies.setdefault(phase, _Tally(number))
+    def _tally(self, phase: int, number: int, handler: int) -> _Tally:
+        return self._tallies.setdefault(phase, _Tally(number, handler))
 
     def _enter(self, number: int, pc: int) -> int:
         control = self._system.control
@@ -87,11 +88,11 @@ class Handlers:
             ) from fault
         handler = self._start(number, frame.returns)
         phase = self._tables.suspend(frame.address, self._cpu.get("msp"), EXCEPTION_MARKER + number)
-        tally = self._tally(phase, number)
+        tally = self._tally(phase, number, handler)
         tally.entries += 1
         if frame.floating and not control.lazy_stacking:
             tally.stacked_fp += 1
-        self._running.append((phase, frame.floating))
+        self._running.append((phase, frame.floating, handler))
         return handler
 
     def _start(self, number: int, returns: int) -> int:
@@ -124,8 +125,8 @@ class Handlers:
         if not self.in_fault:
             self._fault = None
         self._system.returned()
-        phase, floating = self._running.pop()
-        tally = self._tally(phase, number)
+        phase, floating, handler = self._running.pop()
+        tally = self._tally(phase, number, handler)
         lazy = self._system.control.lazy_stacking
         if floating and lazy and used_fpu:
             tally.stacked_fp += 1
@@ -133,8 +134,8 @@ class Handlers:
         if following is not None:
             handler = self._start(following, returns)
             phase = self._tables.chain(self._cpu.get("msp"), EXCEPTION_MARKER + following)
-            self._tally(phase, following).chained += 1
-            self._running.append((phase, floating and not used_fpu))
+            self._tally(phase, following, handler).chained += 1
+            self._running.append((phase, floating and not used_fpu, handler))
             return handler
         frame = self._frame(returns)
         tally.returns += 1
@@ -188,7 +189,9 @@ class Handlers:
     def counts(self) -> tuple[ExceptionCount, ...]:
         """What happened since the last `forget`, by phase."""
         return tuple(
-            ExceptionCount(phase, t.exception, t.entries, t.chained, t.returns, t.stacked_fp, t.unstacked_fp)
+            ExceptionCount(
+                phase, t.exception, t.entries, t.chained, t.returns, t.stacked_fp, t.unstacked_fp, t.handler
+            )
             for phase, t in sorted(self._tallies.items())
         )
 

@@ -226,6 +226,9 @@ class Surroundings(Protocol):
     def print(self, name: str, data: bytes) -> None:
         """Text out."""
 
+    def claim(self) -> bytes:
+        """The input that was given to no UART by name: the first that listens has it."""
+
 
 @dataclass
 class ModelledDevice:
@@ -247,6 +250,7 @@ class ModelledDevice:
         self._to_come = list(self.given)
         self._waiting: int | None = None
         self._scheduled = False
+        self._claimed = False
         self._random = _SEED
 
     # ---- state ----
@@ -265,6 +269,9 @@ class ModelledDevice:
         for number in self.interrupts[:1]:
             self.around.interrupt(number, asserted)
         listening = self.model.listens is None or self._value(self.model.listens)
+        if listening and self.model.receive and not self._claimed:
+            self._claimed = True
+            self._to_come += self.around.claim()
         if self._to_come and self._waiting is None and not self._scheduled and listening:
             self._scheduled = True
             self.around.after(self.byte_cycles, self._arrive)

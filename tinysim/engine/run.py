@@ -51,7 +51,7 @@ class ExceptionCount:
     """How often an exception's handler ran in a phase (one that ends with its marker).
 
     ``entries``: taken with a frame stacked; ``chained``: started where another handler returned (tail-chaining); ``returns``: frames
-    unstacked. ``stacked_fp``, ``unstacked_fp``: of these, how often the FPU's registers were moved too (lazily: only where the
+    unstacked. ``handler``: its address. ``stacked_fp``, ``unstacked_fp``: of these, how often the FPU's registers were moved too (lazily: only where the
     handler used the FPU).
     """
 
@@ -62,6 +62,7 @@ class ExceptionCount:
     returns: int
     stacked_fp: int
     unstacked_fp: int
+    handler: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Run:
     ``regions``: what was asked for; a phase's marker is an index into it. ``calls``: entries of each region.
     ``outermost_calls``: those entered while the region was not open already (recursion); empty where the engine does not say.
     ``functions``: addresses of the functions whose calls were followed for a call tree; empty when none were.
-    ``exceptions``: what was taken and returned from; ``waits``: cycles spent waiting for an interrupt, by phase.
+    ``exceptions``: what was taken and returned from; ``waits``: cycles spent waiting for an
+    interrupt, by phase and block.
     ``tasks``: the stack pointer at which each task with a stack of its own started. ``register_writes``: 32-bit writes (address,
     value) to the registers that set up the memory system, in program order, since the program started.
     """
@@ -96,7 +98,7 @@ class Run:
     functions: tuple[int, ...] = ()
     outermost_calls: tuple[int, ...] = ()
     exceptions: tuple[ExceptionCount, ...] = ()
-    waits: Mapping[int, int] = field(default_factory=dict)
+    waits: Mapping[tuple[int, int], int] = field(default_factory=dict)
     tasks: tuple[int, ...] = ()
     register_writes: tuple[tuple[int, int], ...] = ()
 

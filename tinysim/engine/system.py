@@ -44,7 +44,8 @@ class CoreSide:
 class System:
     """Everything of a part that is neither core nor memory.
 
-    ``stubs``: address -> value of words that shall answer with it. ``uart_input``: UART name (or "" for the first) -> bytes.
+    ``stubs``: address -> value of words that shall answer with it. ``uart_input``: UART name (or "": the first that
+    listens) -> bytes.
     Raises InputError for a UART the part does not have.
     """
 
@@ -109,8 +110,7 @@ class System:
         models = load_catalogue().models
         devices: list[ModelledDevice] = []
         uarts = [p for p in self.part.peripherals if p.model and p.model in models and models[p.model].transmit]
-        if "" in given and uarts:
-            given[uarts[0].name] = given.pop("")
+        self._unclaimed = given.pop("", b"")
         for peripheral in self.part.peripherals:
             name = peripheral.model or self.part.models.get(peripheral.name)
             if name is not None and name.startswith("Memory."):
@@ -167,6 +167,11 @@ class System:
     def print(self, name: str, data: bytes) -> None:
         """Text out."""
         self._around.print(name, data)
+
+    def claim(self) -> bytes:
+        """The input that was given to no UART by name: the first that listens has it."""
+        taken, self._unclaimed = self._unclaimed, b""
+        return taken
 
     # ---- exceptions and time ----
 

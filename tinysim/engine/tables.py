@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysim.engine import counting, layout, markers
-from tinysim.engine.run import TASK_MARKER, MeasuredRegion, Phase, Run
+from tinysim.engine.run import EXCEPTION_MARKER, FUNCTION_MARKER, TASK_MARKER, MeasuredRegion, Phase, Run
 
 __all__ = ["Tables"]
 
@@ -108,7 +108,18 @@ class Tables:
         c, header = layout, self.header
         frames = self._arrays[c.P_FRAME].reshape(-1, c.ROW)[: int(header[c.FRAMES])]
         self._suspended[place] = (frames.copy(), int(header[c.FLOOR]), int(header[c.TOP_SP]))
+        self._reached(self.phase, place)
         return self._open(self.phase, sp, marker)
+
+    def _reached(self, phase: int, sp: int) -> None:
+        """The stack of a phase went down to ``sp``; so did that of the phases around it, up to a handler or a task."""
+        phases = self._arrays[layout.P_PHASE].reshape(-1, layout.ROW)
+        while True:
+            row = phases[phase]
+            row[layout.H_LOWEST_SP] = min(row[layout.H_LOWEST_SP], sp)
+            if not phase or EXCEPTION_MARKER <= row[layout.H_MARKER] < FUNCTION_MARKER:
+                return
+            phase = int(row[layout.H_PARENT])
 
     def chain(self, sp: int, marker: int) -> int:
         """A handler returns and another starts at once on the frame that is stacked already (tail-chaining). Returns its phase."""
@@ -148,6 +159,18 @@ class Tables:
     def transitions(self) -> NDArray[np.int64]:
         """The rows of all transitions so far, the first of them unused; a view that the next run changes."""
         return self._arrays[layout.P_TRANSITION].reshape(-1, layout.ROW)[: int(self.header[layout.TRANSITIONS])]
+
+    def priced(self, prices: NDArray[np.float64]) -> float:
+        """The sum of all transitions at their prices: shape (transitions, 2), cycles of an execution and of a misprediction."""
+        rows = self.transitions
+        return float(rows[:, layout.T_COUNT] @ prices[:, 0] + rows[:, layout.T_MISSES] @ prices[:, 1])
+
+    def executions(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Executions, address and size of each block."""
+        c, rows = layout, self.transitions
+        blocks = self._arrays[c.P_BLOCK].reshape(-1, c.ROW)[: int(self.header[c.BLOCKS])]
+        times = np.bincount(rows[:, c.T_BLOCK], rows[:, c.T_COUNT], len(blocks)).astype(np.int64)
+        return times, blocks[:, c.B_ADDRESS], blocks[:, c.B_SIZE]
 
     def keys_of(self, rows: NDArray[np.int64], depth: int) -> NDArray[np.int32]:
         """The keys of rows of `transitions`, shape (rows, depth + 1): block numbers, NO_BLOCK for none."""

@@ -62,11 +62,14 @@ class Stop:
 class Clock(Protocol):
     """Prices what a machine has counted, for the time its firmware reads. The engine itself knows no prices."""
 
-    def cycles(self, machine: Machine) -> float:
-        """Cycles of all that was counted since the last `Machine.forget`, exceptions included, waiting not."""
+    def cycles(self, machine: Machine, done_bytes: int | None) -> float:
+        """Cycles since the start, exceptions included, waiting not.
 
-    def rest_of_block(self, path: Sequence[int], done_bytes: int) -> float:
-        """Cycles of what the last block of ``path`` (block numbers, -1 for none) still has to do after its first ``done_bytes``."""
+        The block that was entered last is done, or (in a callback from inside it) has done its first ``done_bytes``.
+        """
+
+    def forget(self, machine: Machine) -> None:
+        """The machine is about to drop what it counted."""
 
 
 def vector_table(image: Image, part: Part) -> int | None:
@@ -112,7 +115,7 @@ class Machine:
     return addresses of those calls in ``layer_sites``; ``layer_count`` how many at the most. ``follow_calls``: tell all functions of the
     image apart by who called them, for a call tree. ``calls_apart``: so many calls of the regions, the first ones, are told apart.
     ``clock``: prices what ran, for firmware that reads the time. ``stubs``: address -> what to read there. ``uart_input``: UART name
-    ("": the first) -> bytes it receives at 115200 baud. ``clock_hz``: the core clock, for semihosting and the UARTs.
+    ("": the first that listens) -> bytes it receives at 115200 baud. ``clock_hz``: the core clock, for semihosting and the UARTs.
     """
 
     def __init__(
@@ -167,8 +170,8 @@ class Machine:
         self._unanswered: Unanswered | None = None
         self._reset_requested = False
         self._event = False
-        self._time_before, self._waited = 0.0, 0
-        self._waits: dict[int, int] = {}
+        self._waited = 0
+        self._waits: dict[tuple[int, int], int] = {}
         self._priced: tuple[int, float] = (-1, 0.0)
         self._rate = (0, 0, 1.0)
         self._idle: tuple[int, int] = (0, 0)
@@ -379,15 +382,20 @@ class Machine:
                 f"the firmware reads the time at {self.image.where(self.pc)}, and this run prices nothing",
                 hint="run it with `tinysim run`, which does",
             )
+        if self._running:
+            address, size = self._tables.block(self._tables.path(self.depth)[-1])
+            done_bytes = self._positions.bytes_before_access(address, size)
+            return int(self._clock.cycles(self, done_bytes)) + self._waited
         halfwords = int(self._header[layout.HALFWORDS])
         if self._priced[0] != halfwords:
-            self._priced = (halfwords, self._clock.cycles(self))
-        cycles = self._time_before + self._priced[1] + self._waited
-        if self._running:
-            path = self._tables.path(self.depth)
-            address, size = self._tables.block(path[-1])
-            cycles -= self._clock.rest_of_block(path, self._positions.bytes_before_access(address, size))
-        return int(cycles)
+            self._priced = (halfwords, max(self._priced[1], self._clock.cycles(self, None)))
+        return int(self._priced[1]) + self._waited
+
+    def flush(self) -> None:
+        """Hand on what was recorded so far."""
+        if self._record is not None:
+            self._record(self._tables.events())
+            self._tables.drop_events()
 
     def _allow(self) -> None:
         """Set how far the emulator may run: to the next thing that happens by itself, or to a change of mask that matters."""
@@ -469,9 +477,7 @@ class Machine:
             self._running = False
         stop = int(self._header[layout.STOP])
         self._header[layout.STOP] = layout.RUNNING
-        if self._record is not None:
-            self._record(self._tables.events())
-            self._tables.drop_events()
+        self.flush()
         return stop
 
     def _failed(self, error: Exception) -> int:
@@ -609,8 +615,8 @@ class Machine:
                 return Ending.IDLE
             slept = max(0, due - self.now())
             self._waited += slept
-            phase = self._tables.phase
-            self._waits[phase] = self._waits.get(phase, 0) + slept
+            place = (self._tables.phase, self._tables.path(self.depth)[-1])
+            self._waits[place] = self._waits.get(place, 0) + slept
             self.system.poll()
             times += 1
         return Ending.IDLE
@@ -639,18 +645,10 @@ class Machine:
         Raises FaultError when a stack ran into what lies below it.
         """
         run = self._tables.take(self._regions, self.depth, self._followed)
-        blocks = run.keys[run.key, -1] if len(run.key) else np.zeros(0, np.int64)
-        times = np.bincount(blocks, run.executions, max(len(run.block_address), 1))
-        ends = run.block_address.astype(np.int64) + run.block_size
         found = self._probes
-        totals = {}
-        for block, held in zip(found.conditional, self._held, strict=False):
-            inside = (run.block_address <= block.address) & (block.address < ends)
-            if held or inside.any():
-                totals[block.address] = int(times[inside].sum())
         run = dataclasses.replace(
             run,
-            predication=probes.predication_of(found.conditional, self._held[: len(found.conditional)], totals),
+            predication=self.predication(),
             divisions=probes.divisions_of(self._divided[: len(found.divisions)], found.divisions),
             exceptions=self.exception_counts(),
             waits=dict(self._waits),
@@ -664,6 +662,22 @@ class Machine:
         """What was taken and returned from since the last `forget`."""
         return self.exceptions.counts()
 
+    def predication(self) -> dict[int, float]:
+        """Instruction address -> how often its condition held, as in Counts, since the last `forget`."""
+        executed, starts, sizes = self._tables.executions()
+        found = self._probes.conditional
+        totals = {}
+        for block, held in zip(found, self._held, strict=False):
+            inside = (starts <= block.address) & (block.address < starts + sizes)
+            if held or inside.any():
+                totals[block.address] = int(executed[inside].sum())
+        return probes.predication_of(found, self._held[: len(found)], totals)
+
+    def divisions(self) -> NDArray[np.int64]:
+        """Divisions since the last `forget` by quotient bits, shape (34,) as in Counts."""
+        histogram: NDArray[np.int64] = self._divided[:, 4:].sum(axis=0)
+        return histogram
+
     @property
     def tables(self) -> Tables:
         """The counters, for a `Clock`."""
@@ -676,8 +690,8 @@ class Machine:
     def forget(self) -> None:
         """Drop what was counted so far; the time goes on."""
         if self._clock is not None and self.system.needs_time:
-            self._time_before += self._clock.cycles(self)
-        self._priced = (-1, 0.0)
+            self._clock.forget(self)
+        self._priced = (-1, self._priced[1])
         self._tables.clear()
         self._tables.drop_events()
         self.exceptions.forget()

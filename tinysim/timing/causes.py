@@ -54,6 +54,10 @@ class Cause(StrEnum):
     """Waits for a changed line to be written back."""
     BUS = "bus"
     """Waits for a bus or a memory without a cache: first access of a run of loads, slow SRAM, peripherals."""
+    EXCEPTION = "exception entry and exit"
+    """An exception was taken, chained or returned from: stacking, vector fetch, unstacking."""
+    WAITING = "waiting for an interrupt"
+    """WFI, WFE or a branch to itself, until an interrupt came."""
     MISPREDICTION = "misprediction"
     """A branch went where the predictor did not expect."""
 
