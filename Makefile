@@ -1,4 +1,4 @@
-# make demo   set up, then time two models on two parts
+# make demo   set up, then time two models on two parts, and the founding benchmark on its four microcontrollers
 # make test   set up, then run the tests
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,6 +14,7 @@ setup:
 
 demo: setup
 	$(BIN)/tinysim bench examples/models/cnn_int8.tflite examples/models/dense_float32.tflite --part stm32l4r5zi,stm32h723zg
+	$(BIN)/tinysim seeds
 
 test: setup
 	$(BIN)/python -m pytest -n auto tests

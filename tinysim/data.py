@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cache_folder", "firmware_folder", "platforms_folder"]
+__all__ = ["cache_folder", "firmware_folder", "models_folder", "platforms_folder"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, checkout: str = "") -> Path:
     packed = _PACKAGE / "_data" / name
-    return packed if packed.is_dir() else _PACKAGE.parent / name
+    return packed if packed.is_dir() else _PACKAGE.parent / (checkout or name)
 
 
 def platforms_folder() -> Path:
@@ -23,6 +23,11 @@ def platforms_folder() -> Path:
 def firmware_folder() -> Path:
     """The folder of the firmware's sources and build description."""
     return _folder("firmware")
+
+
+def models_folder() -> Path:
+    """The folder of the models that come with tinysim."""
+    return _folder("models", "examples/models")
 
 
 def cache_folder() -> Path:

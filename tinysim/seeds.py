@@ -1,160 +1,166 @@
-"""The founding benchmark as data: its models, its targets as parts of the catalogue, its published figures."""
+"""The founding benchmark: three networks on four microcontrollers, measured here beside what was published.
+
+What was published, and which part stands for which target, is data with sources: ``platforms/seeds.toml``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-from tinysim.data import platforms_folder
-from tinysim.errors import InputError
-from tinysim.part import Confidence
+from tinysim.bench import bench
+from tinysim.data import models_folder, platforms_folder
+from tinysim.errors import CapacityError, InputError
+from tinysim.result import Published, Result
+from tinysim.sizing import BuildOptions, Progress, silent
 from tinysim.tomlfile import Table, read_toml
-from tinysim.units import parse_seconds
 
-__all__ = ["PublishedFigure", "SeedModel", "SeedTarget", "Seeds", "load_seeds"]
+__all__ = ["NumberType", "Seed", "SeedRow", "Seeds", "Target", "load_seeds", "measure_seeds"]
 
 SCHEMA = "tinysim.seeds/1"
 
 
-@dataclass(frozen=True, slots=True)
-class SeedModel:
-    """One model of the benchmark. ``name`` is the stem of our own builds of it in examples/models."""
+class NumberType(StrEnum):
+    """What a network computes with."""
 
-    name: str
-    title: str
-    input: str
-    architecture: str
-    parameters: int
-    macs: int
-    weights_bytes: int
-    activations_bytes: int
-    differences: tuple[str, ...]
+    FLOAT32 = "float32"
+    INT8 = "int8"
 
 
 @dataclass(frozen=True, slots=True)
-class SeedTarget:
-    """One microcontroller of the benchmark, and the part that stands for it: ``why`` says why this one."""
+class Target:
+    """One of the benchmark's microcontrollers. ``part``: what stands for it here, and ``why``."""
 
     name: str
-    title: str
-    part: str
+    published_part: str
+    core: str
     clock_hz: int
-    published_as: str
+    part: str
     why: str
-    source: str
-    confidence: Confidence
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedFigure:
-    """What was published for a model on a target. ``rounding_s``: the step the latency was rounded to."""
+class Seed:
+    """One of the benchmark's networks. ``latency_s``: as published, one for each target; sizes in bytes as published."""
 
-    model: str
-    target: str
-    latency_s: float
-    rounding_s: float
+    name: str
+    file: str
+    parameters: int
+    latency_s: tuple[float, ...]
     flash_bytes: int
     ram_bytes: int
+    differences: tuple[str, ...]
+
+    def path(self, kind: NumberType, folder: Path) -> Path:
+        """The network's .tflite file. Raises InputError when the folder has none."""
+        path = folder / f"{self.file}_{kind}.tflite"
+        if not path.is_file():
+            raise InputError(f"there is no {path}", hint="examples/models/make_models.py makes the benchmark's models")
+        return path
 
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """The whole benchmark: ``figures`` has one for each model and target."""
+    """The whole benchmark as data. ``differences``: what sets every published figure apart; ``int8``: those networks besides."""
 
-    models: tuple[SeedModel, ...]
-    targets: tuple[SeedTarget, ...]
-    figures: tuple[PublishedFigure, ...]
     source: str
-    runtime: str
-    compiler: str
-    conditions: str
+    method: str
     differences: tuple[str, ...]
+    int8: str
+    targets: tuple[Target, ...]
+    models: tuple[Seed, ...]
 
-    def figure(self, model: str, target: str) -> PublishedFigure:
-        """The published figure of a model on a target. Raises KeyError."""
-        for figure in self.figures:
-            if (figure.model, figure.target) == (model, target):
-                return figure
-        raise KeyError((model, target))
+    def published(self, seed: Seed, kind: NumberType, target: Target) -> Published:
+        """What was published for a network on a target, and how that differs from a measurement here."""
+        differences = (*((self.int8,) if kind is NumberType.INT8 else ()), *seed.differences, *self.differences)
+        if target.published_part.lower() != target.part:
+            differences = (*differences, f"part: {target.published_part} there, {target.part} here")
+        latency_s = seed.latency_s[self.targets.index(target)]
+        return Published(latency_s, self.source, seed.flash_bytes, seed.ram_bytes, differences)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRow:
+    """One line of the benchmark. ``result`` is None where the network does not fit the part; ``note`` then says what is short."""
+
+    seed: Seed
+    kind: NumberType
+    target: Target
+    published: Published
+    result: Result | None
+    note: str = ""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the published network computes with the same numbers."""
+        return self.kind is NumberType.FLOAT32
+
+    @property
+    def latency_ratio(self) -> float | None:
+        """Ours over the published latency; None where there is none to compare."""
+        if self.result is None or not self.comparable:
+            return None
+        return self.result.latency_s / self.published.latency_s
+
+
+def _target(table: Table) -> Target:
+    found = Target(
+        table.string("name"), table.string("published_part"), table.string("core"), table.hz("clock"), table.string("part"),
+        table.string("why"),
+    )  # fmt: skip
+    table.close()
+    return found
+
+
+def _seed(table: Table, targets: int) -> Seed:
+    latency_us = table.get("latency_us")
+    if not isinstance(latency_us, list) or len(latency_us) != targets or not all(isinstance(us, int) and us > 0 for us in latency_us):
+        raise table.error(f"must be {targets} whole numbers of microseconds, one for each target", "latency_us")
+    found = Seed(
+        table.string("name"), table.string("file"), table.integer("parameters", low=1), tuple(us / 1e6 for us in latency_us),
+        table.integer("flash_bytes", low=1), table.integer("ram_bytes", low=1), table.strings("differences"),
+    )  # fmt: skip
+    table.close()
+    return found
 
 
 def load_seeds(path: Path | None = None) -> Seeds:
-    """Read the benchmark's file, the shipped one unless given. Raises PartError with file, line and field."""
+    """The benchmark from its file. Raises PartError, with file, line and field, for anything wrong in it."""
     root = read_toml(path or platforms_folder() / "seeds.toml")
     if root.string("schema") != SCHEMA:
         raise root.error(f"this is not a {SCHEMA} file", "schema")
-    models = tuple(_model(table) for table in root.tables("model"))
     targets = tuple(_target(table) for table in root.tables("target"))
-    known = {model.name for model in models}, {target.name for target in targets}
-    figures = tuple(_figure(table, *known) for table in root.tables("published"))
-    pairs = [(figure.model, figure.target) for figure in figures]
-    if len(pairs) != len(set(pairs)) or len(pairs) != len(models) * len(targets):
-        raise root.error("there must be one published row for each model and target", "published")
-    found = Seeds(
-        models,
-        targets,
-        figures,
-        root.string("source"),
-        root.string("runtime"),
-        root.string("compiler"),
-        root.string("conditions"),
-        root.strings("differences"),
-    )
+    seeds = Seeds(
+        root.string("source"), root.string("method"), root.strings("differences"), root.string("int8"), targets,
+        tuple(_seed(table, len(targets)) for table in root.tables("model")),
+    )  # fmt: skip
     root.close()
-    return found
+    return seeds
 
 
-def _model(table: Table) -> SeedModel:
-    table.string("source")
-    table.choice("confidence", Confidence)
-    found = SeedModel(
-        table.string("name"),
-        table.string("title"),
-        table.string("input"),
-        table.string("architecture"),
-        table.integer("parameters", low=1),
-        table.integer("macs", low=1),
-        table.integer("weights_bytes", low=1),
-        table.integer("activations_bytes", low=1),
-        table.strings("differences") if "differences" in table else (),
-    )
-    table.close()
-    return found
+def measure_seeds(
+    *, kinds: Sequence[NumberType] = tuple(NumberType), options: BuildOptions | None = None, folder: Path | None = None,
+    seeds: Seeds | None = None, progress: Progress = silent,
+) -> list[SeedRow]:
+    """Build, run and price every network on every target. ``folder`` holds the networks; default: those that come with tinysim.
 
-
-def _target(table: Table) -> SeedTarget:
-    found = SeedTarget(
-        table.string("name"),
-        table.string("title"),
-        table.string("part"),
-        table.hz("clock"),
-        table.string("published_as"),
-        table.string("why"),
-        table.string("source"),
-        table.choice("confidence", Confidence),
-    )
-    table.close()
-    return found
-
-
-def _seconds(table: Table, key: str) -> float:
-    try:
-        return parse_seconds(table.string(key))
-    except InputError as error:
-        raise table.error(error.message, key, hint=error.hint) from error
-
-
-def _figure(table: Table, models: set[str], targets: set[str]) -> PublishedFigure:
-    for key, names in (("model", models), ("target", targets)):
-        if table.string(key) not in names:
-            raise table.error(f"no {key} {table.string(key)!r}", key, hint=f"there are {', '.join(sorted(names))}")
-    found = PublishedFigure(
-        table.string("model"),
-        table.string("target"),
-        _seconds(table, "latency"),
-        _seconds(table, "rounded_to"),
-        table.integer("flash_bytes", low=1),
-        table.integer("ram_bytes", low=1),
-    )
-    table.close()
-    return found
+    A network that does not fit a part is a row without a result. Raises InputError when a network's file is missing, and what
+    `tinysim.bench` raises otherwise.
+    """
+    benchmark, models = seeds or load_seeds(), folder or models_folder()
+    rows = []
+    for seed in benchmark.models:
+        for kind in kinds:
+            path = seed.path(kind, models)
+            for target in benchmark.targets:
+                published = benchmark.published(seed, kind, target)
+                try:
+                    (result,) = bench(path, target.part, clock=target.clock_hz, options=options, progress=progress)
+                except CapacityError as error:
+                    rows.append(SeedRow(seed, kind, target, published, None, error.message))
+                    continue
+                rows.append(SeedRow(seed, kind, target, published, dataclasses.replace(result, published=published)))
+    return rows
