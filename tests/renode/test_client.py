@@ -14,8 +14,6 @@ from tinysim.renode.find import Renode
 from tinysim.renode.process import OPEN_TO_ALL, RenodeProcess
 from tinysim.renode.session import RenodeSession, path_argument
 
-RECORDINGS = Path(__file__).with_name("recordings")
-
 
 def recording(path: Path, *exchanges: dict[str, object]) -> Path:
     path.write_text("".join(json.dumps(exchange) + "\n" for exchange in exchanges))
