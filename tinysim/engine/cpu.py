@@ -72,8 +72,15 @@ class UnicornCpu:
         return [(base, len(host)) for base, host in self._host.items()]
 
     def holds(self, address: int, size: int) -> bool:
-        """Whether one memory holds all of a range."""
-        return any(base <= address and address + size <= base + len(host) for base, host in self._host.items())
+        """Whether one memory, or several that touch, hold all of a range."""
+        end = address + size
+        while True:
+            memory = next(((base, host) for base, host in self._host.items() if base <= address < base + len(host)), None)
+            if memory is None:
+                return False
+            address = memory[0] + len(memory[1])
+            if address >= end:
+                return True
 
     def get(self, name: str) -> int:
         """A register's value."""
