@@ -42,6 +42,7 @@ def bench(
     clock: str | int | Sequence[str | int] | None = None,
     options: BuildOptions | None = None,
     memory: MemoryOptions | None = None,
+    core: str | Path | None = None,
     repeat: int = 1,
     inputs: Sequence[str | Path] = (),
     seed: int = 0,
@@ -51,7 +52,8 @@ def bench(
     """Build, run and price one inference of each model on each part at each clock.
 
     ``clock``: hertz, or text such as ``"120MHz"``; several for several results; default: each part's maximum. ``memory``: what to take
-    instead of the part's own memory system as a vendor's start-up code sets it. ``repeat``: inferences to run; the last one counts, the
+    instead of the part's own memory system as a vendor's start-up code sets it. ``core``: a core file of your own, such as
+    `tinysim calibrate` writes, instead of the part's core. ``repeat``: inferences to run; the last one counts, the
     first is reported beside it. ``inputs``: files with the model's inputs (.npy, .npz or raw); default: seeded random ones. Returns one
     Result for each (model, part, clock), in that order.
 
@@ -73,7 +75,7 @@ def bench(
     for model in loaded:
         given = _Inputs(load_inputs(model, inputs), "given") if inputs else _Inputs(seeded_inputs(model, seed), f"seed {seed}")
         for target in parts:
-            job = _Job(model, memory.placed(target), options, memory, given, repeat, max_instructions)
+            job = _Job(model, memory.placed(target), options, memory, given, core, repeat, max_instructions)
             results += job.results(wanted[target.name], progress)
     return results
 
@@ -113,13 +115,14 @@ class _Job:
     options: BuildOptions
     memory: MemoryOptions
     inputs: _Inputs
+    core_file: str | Path | None
     repeat: int
     max_instructions: int
 
     def results(self, clocks_hz: Sequence[int], progress: Progress) -> list[Result]:
         """One Result for each clock, from one run of the emulator."""
         model, part = self.model, self.part
-        core = load_core(part.core).with_fpu(part.fpu)
+        core = load_core(self.core_file or part.core).with_fpu(part.fpu)
         firmware = build_fitting(model, part, self.options, progress)
         image = load_image(firmware.path)
         progress(f"running {model.name} on {part.title}", 0, 0)

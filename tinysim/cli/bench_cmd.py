@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
         ideal_memory: Annotated[bool, typer.Option("--ideal-memory", help="Leave flash wait states and caches out.")] = False,
         caches: Annotated[str | None, typer.Option(help="on or off, instead of what start-up code sets.")] = None,
         prefetch: Annotated[str | None, typer.Option(help="on or off, instead of what start-up code sets.")] = None,
+        core: Annotated[str | None, typer.Option(help="A core file of your own instead of the part's core.", metavar="FILE")] = None,
         weights: Annotated[str | None, typer.Option(help="Where weights go: flash, ram, itcm, dtcm, sram or axi.")] = None,
         data: Annotated[str | None, typer.Option(help="Where arena, data and stack go: dtcm, sram or axi.")] = None,
         layers: Annotated[bool, typer.Option("--layers", help="Show the layers of each model.")] = False,
@@ -53,7 +54,7 @@ def register(app: typer.Typer) -> None:
         with progress_bar() as progress:
             results = measure(
                 models, names_of(part), clock=clocks_of(clock or []), options=options,
-                memory=memory_options(ideal_memory, caches, prefetch, weights, data), repeat=repeat, inputs=inputs or (), seed=seed,
+                memory=memory_options(ideal_memory, caches, prefetch, weights, data), core=core, repeat=repeat, inputs=inputs or (), seed=seed,
                 progress=progress,
             )
         if json:
