@@ -1,14 +1,13 @@
 """Lines: what every instruction and every source line of a program cost.
 
-A block's price is split among its instructions by pricing its beginnings: the first instruction, the first two, and so on, after the same
-blocks; each instruction gets what it adds. On a real memory system a block costs more than that; its instructions then share the rest in
-proportion.
+What each instruction costs on ideal memory is known (`tinysim.timing.explain`). On a real memory system a block costs more than that; its
+instructions then share the rest in proportion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinysim.core import Core
-from tinysim.counts import Counts
 from tinysim.estimate import Estimate, whole
 from tinysim.image import Image, Symbol
-from tinysim.timing import price
+from tinysim.timing.explain import explain
 
 __all__ = ["InstructionCost", "LineCost", "SourceLines", "instruction_costs", "line_costs"]
 
@@ -29,7 +27,7 @@ class InstructionCost:
     """One instruction: how often it ran, what it cost in all."""
 
     address: int
-    bytes: int
+    text: str
     executions: int
     cycles: float
 
@@ -45,69 +43,29 @@ class LineCost:
     cycles: int
 
 
-def _starts(code: bytes) -> list[int]:
-    """Offsets of the instructions of a block, and its length (Armv7-M ARM, A5.1: the first five bits tell the length)."""
-    offsets, at = [0], 0
-    while at < len(code):
-        at += 4 if code[at + 1] >> 3 in (0b11101, 0b11110, 0b11111) else 2
-        offsets.append(min(at, len(code)))
-    return offsets
-
-
 def instruction_costs(
     estimate: Estimate, core: Core, region: int | None = None, function: Symbol | None = None
 ) -> dict[int, InstructionCost]:
     """What each instruction of a region cost (None: of the whole run), by address; only those of ``function`` where one is given."""
-    run, image = estimate.run, estimate.image
-    counts = run.counts(region)
-    executions = counts.executions_of_keys()
-    low, high = (function.address, function.address + max(function.bytes, 2)) if function else (0, 1 << 32)
-    first = counts.block_address[counts.keys[:, -1]].astype(np.int64)
-    wanted = np.flatnonzero((executions > 0) & (first >= low) & (first < high))
-    blocks = sorted({int(b) for b in counts.keys[wanted, -1]})
-    starts = {b: _starts(image.read(int(counts.block_address[b]), int(counts.block_size[b]))) for b in blocks}
-    addresses, sizes = list(counts.block_address), list(counts.block_size)
-    beginning: dict[int, list[int]] = {}
-    for block in blocks:
-        beginning[block] = []
-        for end in starts[block][1:-1]:
-            beginning[block].append(len(addresses))
-            addresses.append(counts.block_address[block])
-            sizes.append(np.uint32(end))
-        beginning[block].append(block)
-    rows: list[tuple[int, ...]] = []
-    for key in wanted:
-        *context, block = (int(b) for b in counts.keys[key])
-        rows += [(*context, part) for part in beginning[block]]
-    keys = np.array(rows, np.int32).reshape(len(rows), counts.keys.shape[1])
-    extended = Counts(
-        np.array(addresses, np.uint32), np.array(sizes, np.uint32), keys, np.ones((1, len(keys)), np.uint64),
-        predication=counts.predication, divisions=counts.divisions,
-    )  # fmt: skip
-    prices = price(extended, image.read, core).cycles if rows else np.zeros(0)
-    spent: dict[int, float] = {}
-    times: dict[int, int] = {}
-    width: dict[int, int] = {}
-    of_block: dict[int, dict[int, float]] = {}
-    at = 0
-    for key in wanted:
-        block, count = int(counts.keys[key, -1]), int(executions[key])
-        offsets = starts[block]
-        added = np.maximum(np.diff(prices[at : at + len(offsets) - 1], prepend=0.0), 0.0) * count
-        at += len(offsets) - 1
-        shares = of_block.setdefault(block, {})
-        for offset, end, cycles in zip(offsets, offsets[1:], added, strict=False):
-            address = int(counts.block_address[block]) + offset
-            shares[address] = shares.get(address, 0.0) + float(cycles)
-            times[address] = times.get(address, 0) + count
-            width[address] = end - offset
-    totals = estimate.costs.by_block[run.phases_of(region)].sum(axis=0)
-    for block, shares in of_block.items():
-        ideal = sum(shares.values())
-        for address, cycles in shares.items():
-            part = cycles / ideal if ideal else 1 / len(shares)
-            spent[address] = spent.get(address, 0.0) + part * float(totals[block])
-    return {a: InstructionCost(a, width[a], times[a], spent[a]) for a in sorted(spent)}
+    run = estimate.run
+    ranges = [(function.address, function.address + max(function.bytes, 2))] if function else None
+    totals = dict.fromkeys(zip(run.block_address.tolist(), run.block_size.tolist(), strict=True), 0.0)
+    by_block = estimate.costs.by_block[run.phases_of(region)].sum(axis=0)
+    for place, cycles in zip(totals, by_block.tolist(), strict=True):
+        totals[place] = cycles
+    found: dict[int, InstructionCost] = {}
+    for block in explain(run.counts(region), estimate.image.read, core, ranges):
+        ideal = sum(instruction.cycles for instruction in block.instructions)
+        for instruction in block.instructions:
+            share = instruction.cycles / ideal if ideal else 1 / len(block.instructions)
+            cost = InstructionCost(
+                instruction.address, instruction.text, instruction.executions, share * totals[block.address, block.size]
+            )
+            known = found.get(instruction.address)
+            if known is not None:  # the same instruction in two blocks, one of which begins inside the other
+                cost = replace(cost, executions=known.executions + cost.executions, cycles=known.cycles + cost.cycles)
+            found[instruction.address] = cost
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ class Measured:
     warnings: tuple[str, ...]
     wait_states: int | None
     loop: InterpreterLoop | None = None
+    read: Callable[[int, int], bytes] | None = None
 
 
 def find_regions(image: Image, functions: Sequence[str], between: Sequence[str]) -> tuple[MeasuredRegion, ...]:
@@ -104,7 +105,8 @@ def execute(
         estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)], core)
     else:
         estimate = Estimate.of(run, image, core, machine.read)
-    return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz), loop)
+    return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz), loop,
+                    machine.read)
 
 
 def run(
@@ -116,21 +118,23 @@ def run(
     until: str | None = None,
     clock: str | int | None = None,
     memory: MemoryOptions | None = None,
+    core_file: str | Path | None = None,
     max_instructions: int = DEFAULT_BUDGET,
     profile: bool = False,
     calls_apart: int = CALLS_APART,
+    advice: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Run an ELF file on a part and price what was asked for; without regions, all that ran.
 
     ``functions``: names or addresses; ``between``: stretches ``"A..B"``; ``until``: where the program counts as finished (default: its
     end: a call of ``_exit``, a loop that does nothing, a semihosting exit). ``profile``: follow all calls, for the call tree of each
-    region. ``calls_apart``: so many calls of the regions are priced one by one. Raises ImageError, PartError (your input), FaultError,
-    UnpricedError (could not measure).
+    region. ``calls_apart``: so many calls of the regions are priced one by one. ``advice``: look for what makes the main region slower than
+    it must be (`tinysim.advice`). Raises ImageError, PartError (your input), FaultError, UnpricedError (could not measure).
     """
     return measure(
-        firmware, part, functions=functions, between=between, until=until, clock=clock, memory=memory, max_instructions=max_instructions,
-        profile=profile, calls_apart=calls_apart, progress=progress,
+        firmware, part, functions=functions, between=between, until=until, clock=clock, memory=memory, core_file=core_file, max_instructions=max_instructions,
+        profile=profile, calls_apart=calls_apart, advice=advice, progress=progress,
     )[0]
 
 
@@ -143,23 +147,45 @@ def measure(
     until: str | None = None,
     clock: str | int | None = None,
     memory: MemoryOptions | None = None,
+    core_file: str | Path | None = None,
     max_instructions: int = DEFAULT_BUDGET,
     profile: bool = False,
     calls_apart: int = CALLS_APART,
+    advice: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Result, Measured]:
     """The same as `run`, with what the Result was made from."""
     target = part if isinstance(part, Part) else load_part(part)
     clock_hz = target.check_clock(parse_hz(clock) if isinstance(clock, str) else clock) if clock is not None else target.default_clock_hz
     image = load_image(firmware)
-    core = load_core(target.core).with_fpu(target.fpu)
+    core = load_core(core_file or target.core).with_fpu(target.fpu)
     regions = find_regions(image, functions, between)
     if progress:
         progress(f"running {image.path.name} on {target.title}", 0, 0)
     pricers = MemoryPricers.of_startup(target, core, [clock_hz], memory or MemoryOptions())
     measured = execute(image, target, core, regions, pricers, clock_hz, until=until, max_instructions=max_instructions, profile=profile,
                        calls_apart=calls_apart)
-    return _result(measured, regions, clock_hz), measured
+    result = _result(measured, regions, clock_hz)
+    if advice:
+        def again(options: MemoryOptions) -> int:
+            others = MemoryPricers.of_startup(target, core, [clock_hz], options)
+            rerun = execute(image, target, core, regions, others, clock_hz, until=until, max_instructions=max_instructions, calls_apart=0)
+            return rerun.estimate.region(0 if regions else None, clock_hz).cycles
+
+        result = _advised(result, measured, again)
+    return result, measured
+
+
+def _advised(result: Result, measured: Measured, again: Callable[[MemoryOptions], int]) -> Result:
+    """The result with findings about its main region, each also a warning."""
+    from tinysim.advice import Case, advise
+
+    main = result.regions[0]
+    findings = advise(Case(
+        measured.estimate, main, 0 if measured.estimate.run.regions else None, measured.image, measured.part, measured.core, result.clock_hz,
+        result.layers, max(main.per_call.outermost_calls if main.per_call else main.calls, 1), again, measured.read,
+    ))  # fmt: skip
+    return dataclasses.replace(result, findings=findings, warnings=(*result.warnings, *(f"{f.title}: {f.evidence}" for f in findings)))
 
 
 def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int) -> Result:

@@ -18,6 +18,7 @@ __all__ = [
     "CallStatistics",
     "EnergyInfo",
     "ErrorBound",
+    "Finding",
     "FirmwareInfo",
     "FunctionCost",
     "FunctionProfile",
@@ -229,6 +230,24 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that makes a program slower or larger than it must be. ``rule``: a short fixed name.
+
+    ``gain_cycles``: of the main region's cycles, the most that can be won, or where ``measured`` what was; ``gain_percent``: the same in
+    percent of them; ``gain_bytes``: of flash. None where it cannot be said.
+    """
+
+    rule: str
+    title: str
+    evidence: str
+    action: str
+    gain_cycles: int | None = None
+    gain_percent: float | None = None
+    gain_bytes: int | None = None
+    measured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One measurement: a program on a part at a clock. ``cycles`` and ``latency_s`` are those of the main region (the first), for one call."""
 
@@ -251,6 +270,7 @@ class Result:
     wait_states: int | None = None
     energy: EnergyInfo | None = None
     published: Published | None = None
+    findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
     schema: str = SCHEMA
 

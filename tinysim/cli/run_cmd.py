@@ -28,6 +28,8 @@ def register(app: typer.Typer) -> None:
         ideal_memory: Annotated[bool, typer.Option("--ideal-memory", help="Leave flash wait states and caches out.")] = False,
         caches: Annotated[str | None, typer.Option(help="on or off, instead of what the firmware sets.")] = None,
         prefetch: Annotated[str | None, typer.Option(help="on or off, instead of what the firmware sets.")] = None,
+        core: Annotated[str | None, typer.Option(help="A core file of your own instead of the part's core.", metavar="FILE")] = None,
+        advice: Annotated[bool, typer.Option("--advice", help="Say what makes it slower or larger than it must be, with the expected gain.")] = False,
         profile: Annotated[bool, typer.Option("--profile", help="Follow all calls: functions with what they call, and the call tree.")] = False,
         calls: Annotated[int, typer.Option(help="Price so many calls one by one, for the least and the greatest.")] = 256,
         flame: Annotated[str | None, typer.Option(help="Write folded stacks for flame-graph viewers.", metavar="FILE|-")] = None,
@@ -44,6 +46,7 @@ def register(app: typer.Typer) -> None:
         from tinysim.measure import explain_function, measure
         from tinysim.timing.explain import to_dicts
         from tinysim.views import show_layers, show_region, show_results
+        from tinysim.views.advice import show_findings
         from tinysim.views.calls import show_calls
         from tinysim.views.explained import show_explained
 
@@ -53,8 +56,8 @@ def register(app: typer.Typer) -> None:
         with progress_bar() as progress:
             result, measured = measure(
                 firmware, part, functions=split_names(function or []), between=split_names(between or []), until=until, clock=clock,
-                memory=memory_options(ideal_memory, caches, prefetch),
-                max_instructions=max_instructions, profile=outputs.wanted, calls_apart=calls, progress=progress,
+                memory=memory_options(ideal_memory, caches, prefetch), core_file=core,
+                max_instructions=max_instructions, profile=outputs.wanted, calls_apart=calls, advice=advice, progress=progress,
             )
         explained = {name: explain_function(measured, name) for name in split_names(explain or [])}
         if json:
@@ -70,5 +73,7 @@ def register(app: typer.Typer) -> None:
             show_calls(out, region)
         show_layers(out, result)
         outputs.print(out, result, measured)
+        if advice:
+            show_findings(out, result)
         for name, blocks in explained.items():
             show_explained(out, name, blocks, measured.image)

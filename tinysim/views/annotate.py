@@ -25,7 +25,7 @@ def show_annotated(
     by_line = line_costs(costs, lines)
     if not by_line:
         console.print("[dim]no source lines in the ELF file (build with -g); its instructions:[/]")
-        console.print(_instructions(lines, function, costs, total))
+        console.print(_instructions(costs, total))
         return
     for file in dict.fromkeys(cost.file for cost in by_line):
         mine = [cost for cost in by_line if cost.file == file]
@@ -60,14 +60,8 @@ def _source(costs: Sequence[LineCost], text: list[str] | None, total: float) -> 
     return table
 
 
-def _instructions(lines: SourceLines, function: Symbol, costs: Mapping[int, InstructionCost], total: float) -> Table:
-    import capstone
-
+def _instructions(costs: Mapping[int, InstructionCost], total: float) -> Table:
     table = _table("cycles", "share", "times", "address", "instruction")
-    disassembler = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
     for address, cost in costs.items():
-        found = next(disassembler.disasm(lines.image.read(address, cost.bytes), address, 1), None)
-        text = f"{found.mnemonic} {found.op_str}" if found else "?"
-        row = (f"{cost.cycles:,.0f}", _share(cost.cycles, total), f"{cost.executions:,}", f"{address:#010x}", escape(text))
-        table.add_row(*row)
+        table.add_row(f"{cost.cycles:,.0f}", _share(cost.cycles, total), f"{cost.executions:,}", f"{address:#010x}", escape(cost.text))
     return table
