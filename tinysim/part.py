@@ -139,8 +139,8 @@ class Peripheral:
 class RegisterModel:
     """A control register of 32 bits that keeps what is written, with status bits that answer other bits.
 
-    ``follows``: (lowest status bit, lowest bit it repeats, width): a clock's ready bit repeats its on bit. ``ones``: bits that
-    always read as one: something that is ready as soon as it is asked.
+    ``follows``: (lowest status bit, lowest bit it repeats, width): a clock's ready bit repeats its on bit. ``ones``:
+    bits that always read as one: something that is ready as soon as it is asked.
     """
 
     name: str
@@ -197,8 +197,9 @@ class Part:
     """One microcontroller.
 
     ``placement``: where firmware puts ``code``, ``weights``, ``data``, ``arena`` and ``stack`` by default: names for
-    :meth:`span`, first choice first. ``models``: what answers (platforms/peripherals.toml) at the addresses the platform description
-    only gives a name; ``systick_divider``: core cycles of one cycle of SysTick's external reference, None where unknown. ``memory`` describes flash, caches and buses; None where a part has only ideal
+    :meth:`span`, first choice first. ``models``: what answers (platforms/peripherals.toml) at the addresses the
+    platform description only gives a name; ``systick_divider``: core cycles of one cycle of SysTick's external
+    reference, None where unknown. ``memory`` describes flash, caches and buses; None where a part has only ideal
     memory.
     """
 
