@@ -32,12 +32,12 @@ from tinysim.units import parse_hz
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BuildOptions", "MemoryOptions", "Progress", "bench"]
+__all__ = ["BuildOptions", "Inference", "Inputs", "Job", "Measured", "MemoryOptions", "Progress", "bench"]
 
 
 def bench(
     models: str | Path | Iterable[str | Path],
-    part: str | Part | Iterable[str | Part],
+    part: str | Path | Part | Iterable[str | Path | Part],
     *,
     clock: str | int | Sequence[str | int] | None = None,
     options: BuildOptions | None = None,
@@ -61,7 +61,7 @@ def bench(
     """
     options, memory = options or BuildOptions(), memory or MemoryOptions()
     paths = [models] if isinstance(models, str | Path) else list(models)
-    parts = [p if isinstance(p, Part) else load_part(p) for p in ([part] if isinstance(part, str | Part) else list(part))]
+    parts = [p if isinstance(p, Part) else load_part(p) for p in ([part] if isinstance(part, str | Path | Part) else part)]
     if not paths or not parts:
         raise InputError(f"no {'part' if paths else 'model'} was given", hint="name at least one; `tinysim parts` lists the parts")
     if repeat < 1:
@@ -73,15 +73,15 @@ def bench(
         check_supported(model)
     results: list[Result] = []
     for model in loaded:
-        given = _Inputs(load_inputs(model, inputs), "given") if inputs else _Inputs(seeded_inputs(model, seed), f"seed {seed}")
+        given = Inputs(load_inputs(model, inputs), "given") if inputs else Inputs(seeded_inputs(model, seed), f"seed {seed}")
         for target in parts:
-            job = _Job(model, memory.placed(target), options, memory, given, core, repeat, max_instructions)
+            job = Job(model, memory.placed(target), options, memory, given, core, repeat, max_instructions)
             results += job.results(wanted[target.name], progress)
     return results
 
 
 @dataclass(frozen=True, slots=True)
-class _Inputs:
+class Inputs:
     """The model's inputs and where they come from."""
 
     tensors: tuple[NDArray[np.generic], ...]
@@ -89,7 +89,7 @@ class _Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class _Inference:
+class Inference:
     """One inference as it ran. ``streams``: what it cost at each clock on real memory."""
 
     run: Run
@@ -97,24 +97,24 @@ class _Inference:
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class Measured:
     """All inferences of a job."""
 
-    inferences: tuple[_Inference, ...]
+    inferences: tuple[Inference, ...]
     outputs: tuple[NDArray[np.generic], ...]
     stack_peak_bytes: int
     arena_used_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     """One model on one part."""
 
     model: Model
     part: Part
     options: BuildOptions
     memory: MemoryOptions
-    inputs: _Inputs
+    inputs: Inputs
     core_file: str | Path | None
     repeat: int
     max_instructions: int
@@ -127,7 +127,7 @@ class _Job:
         image = load_image(firmware.path)
         progress(f"running {model.name} on {part.title}", 0, 0)
         pricers = MemoryPricers.of_startup(part, core, clocks_hz, self.memory)
-        measured = self._measure(image, core, pricers)
+        measured = self.measure(image, core, pricers)
         progress(f"checking the outputs of {model.name}", 0, 0)
         verdict = compare(model, reference_outputs(model, self.inputs.tensors), measured.outputs)
         progress(f"pricing {model.name} on {part.title}", 0, 0)
@@ -137,13 +137,13 @@ class _Job:
         )
         return [self._result(core, firmware, image, measured, pricers, verdict, use, clock_hz) for clock_hz in clocks_hz]
 
-    def _estimate(self, image: Image, core: Core, inference: _Inference, pricers: MemoryPricers, clock_hz: int) -> Estimate:
+    def _estimate(self, image: Image, core: Core, inference: Inference, pricers: MemoryPricers, clock_hz: int) -> Estimate:
         if not pricers:
             return Estimate.of(inference.run, image, core)
         return Estimate.of_stream(inference.run, image, inference.streams[pricers.number(clock_hz)])
 
     def _result(
-        self, core: Core, firmware: Firmware, image: Image, measured: _Measured, pricers: MemoryPricers, verdict: Verdict, use: MemoryUse,
+        self, core: Core, firmware: Firmware, image: Image, measured: Measured, pricers: MemoryPricers, verdict: Verdict, use: MemoryUse,
         clock_hz: int,
     ) -> Result:
         first, last = measured.inferences[0], measured.inferences[-1]
@@ -177,7 +177,8 @@ class _Job:
             warnings=pricers.warnings(clock_hz),
         )
 
-    def _measure(self, image: Image, core: Core, pricers: MemoryPricers) -> _Measured:
+    def measure(self, image: Image, core: Core, pricers: MemoryPricers) -> Measured:
+        """Run the inferences of an image built for this job; ``pricers`` say what they cost."""
         model = self.model
         loop = interpreter_loop(image)
         machine = Machine(
@@ -192,7 +193,7 @@ class _Job:
         ready, done, failed = (image.symbol(f"tinysim_{name}").address for name in ("ready", "done", "failed"))
         machine.forget()
         pricers.start(machine)
-        inferences: list[_Inference] = []
+        inferences: list[Inference] = []
         lowest = top
         for number in range(self.repeat):
             if number:
@@ -207,13 +208,13 @@ class _Job:
             if machine.run_to(done, failed).address == failed:
                 raise FaultError(f"an operator of {model.name} failed while running", hint="`tinysim model` shows what the runtime supports")
             run = machine.take()
-            inferences.append(_Inference(run, pricers.take()))
+            inferences.append(Inference(run, pricers.take()))
             lowest = min(lowest, run.lowest_sp() or top)
         outputs = []
         for (address, size), output in zip(record.outputs, model.outputs, strict=True):
             outputs.append(np.frombuffer(machine.read(address, size), output.dtype).reshape(output.shape))
         lowest = min(machine.lowest_touched(), lowest)
-        return _Measured(tuple(inferences), tuple(outputs), top - lowest, record.arena_used)
+        return Measured(tuple(inferences), tuple(outputs), top - lowest, record.arena_used)
 
 
 def _energy(part: Part, cycles: int, clock_hz: int) -> EnergyInfo | None:
