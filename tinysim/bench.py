@@ -126,7 +126,7 @@ class Job:
         firmware = build_fitting(model, part, self.options, progress)
         image = load_image(firmware.path)
         progress(f"running {model.name} on {part.title}", 0, 0)
-        pricers = MemoryPricers.of_startup(part, core, clocks_hz, self.memory)
+        pricers = MemoryPricers(part, core, clocks_hz, self.memory)
         measured = self.measure(image, core, pricers)
         progress(f"checking the outputs of {model.name}", 0, 0)
         verdict = compare(model, reference_outputs(model, self.inputs.tensors), measured.outputs)
@@ -174,7 +174,7 @@ class Job:
             outputs=outputs,
             energy=_energy(self.part, region.cycles, clock_hz),
             error=ErrorBound(*pricers.error_bound(core)),
-            warnings=pricers.warnings(clock_hz),
+            warnings=pricers.warnings(clock_hz, own_firmware=True),
         )
 
     def measure(self, image: Image, core: Core, pricers: MemoryPricers) -> Measured:

@@ -77,6 +77,7 @@ def execute(
         clock=StreamClock(core, lambda: pricers.cycles_so_far(clock_hz)) if pricers else KeysClock(core), clock_hz=clock_hz,
     )
     pricers.start(machine)
+    machine.system.on_control_write = lambda: _set_up_memory(machine, pricers)
     bottom = max((s.address + s.bytes for s in image.sections if s.address < machine.initial_sp and s.writable), default=0)
     region = part.region_at(machine.initial_sp - 4)
     limit = max(bottom, region.base) if region else bottom
@@ -109,9 +110,15 @@ def execute(
                     machine.read)
 
 
+def _set_up_memory(machine: Machine, pricers: MemoryPricers) -> None:
+    """The program wrote a control register of flash, caches or the MPU: what ran so far is priced as it was, the rest as it now is."""
+    machine.flush()
+    pricers.firmware_wrote(machine.system.register_writes)
+
+
 def run(
     firmware: str | Path,
-    part: str | Part,
+    part: str | Path | Part,
     *,
     functions: Sequence[str] = (),
     between: Sequence[str] = (),
@@ -140,7 +147,7 @@ def run(
 
 def measure(
     firmware: str | Path,
-    part: str | Part,
+    part: str | Path | Part,
     *,
     functions: Sequence[str] = (),
     between: Sequence[str] = (),
@@ -162,13 +169,13 @@ def measure(
     regions = find_regions(image, functions, between)
     if progress:
         progress(f"running {image.path.name} on {target.title}", 0, 0)
-    pricers = MemoryPricers.of_startup(target, core, [clock_hz], memory or MemoryOptions())
+    pricers = MemoryPricers(target, core, [clock_hz], memory or MemoryOptions())
     measured = execute(image, target, core, regions, pricers, clock_hz, until=until, max_instructions=max_instructions, profile=profile,
                        calls_apart=calls_apart)
     result = _result(measured, regions, clock_hz)
     if advice:
         def again(options: MemoryOptions) -> int:
-            others = MemoryPricers.of_startup(target, core, [clock_hz], options)
+            others = MemoryPricers(target, core, [clock_hz], options)
             rerun = execute(image, target, core, regions, others, clock_hz, until=until, max_instructions=max_instructions, calls_apart=0)
             return rerun.estimate.region(0 if regions else None, clock_hz).cycles
 

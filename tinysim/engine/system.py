@@ -61,6 +61,7 @@ class System:
     ) -> None:
         self.part, self._around = part, around
         self.register_writes: list[tuple[int, int]] = []
+        self.on_control_write: Callable[[], None] = lambda: None
         self._controls = {control.address for control in part.memory.controls} if part.memory else set()
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -142,6 +143,7 @@ class System:
         if word in self._controls or word in _MPU_WORDS:
             value = self.bus.read(word, 4)
             self.register_writes.append((word, _value if word in _MPU_WORDS else value or 0))
+            self.on_control_write()
 
     # ---- what peripherals ask for ----
 

@@ -95,39 +95,46 @@ class Program(Protocol):
 class MemoryPricers:
     """One pricer for each memory system that the clocks lead to. False when memory is ideal: then keys are priced instead."""
 
-    def __init__(self, part: Part, core: Core, configs: Sequence[MemoryConfig], number_of: dict[int, int], ideal: bool) -> None:
-        self._part, self._core = part, core
-        self._configs = tuple(configs)
-        self._number_of = number_of
-        self._ideal = ideal
+    def __init__(self, part: Part, core: Core, clocks_hz: Sequence[int], options: MemoryOptions) -> None:
+        """Start with each clock's memory system as a vendor's start-up code sets it up, changed by what the user wants."""
+        self._part, self._core, self._options = part, core, options
+        self._number_of: dict[int, int] = {}
+        self._clocks_hz: list[int] = []  # one for each memory system
+        numbers: dict[tuple[int, int], int] = {}
+        for clock_hz in () if options.ideal else clocks_hz:
+            shape = part.wait_states(clock_hz), part.bus_divider(clock_hz)
+            if shape not in numbers:
+                numbers[shape] = len(self._clocks_hz)
+                self._clocks_hz.append(clock_hz)
+            self._number_of[clock_hz] = numbers[shape]
+        self._configs = tuple(self._configured(clock_hz, startup_writes(part, clock_hz)) for clock_hz in self._clocks_hz)
+        self._set_by_firmware = False
         self._pricers: tuple[StreamPricer, ...] = ()
         self._memories: tuple[NDArray[np.int64], ...] = ()
         self._taken: tuple[StreamCosts | None, ...] = ()
 
-    @classmethod
-    def of_startup(cls, part: Part, core: Core, clocks_hz: Sequence[int], options: MemoryOptions) -> MemoryPricers:
-        """The part as a vendor's start-up code sets it up for each clock, changed by what the user wants."""
-        if options.ideal:
-            return cls(part, core, (), {}, True)
-        configs: list[MemoryConfig] = []
-        number_of: dict[int, int] = {}
-        numbers: dict[tuple[int, int], int] = {}
-        for clock_hz in clocks_hz:
-            shape = part.wait_states(clock_hz), part.bus_divider(clock_hz)
-            if shape not in numbers:
-                settings = read_settings(part.memory, startup_writes(part, clock_hz))
-                if options.caches is not None:
-                    on = options.caches
-                    settings = settings.replace(instruction_lines=on, data_lines=on, instruction_cache=on, data_cache=on)
-                if options.prefetch is not None:
-                    settings = settings.replace(prefetch=options.prefetch)
-                numbers[shape] = len(configs)
-                configs.append(configure(part, (), clock_hz, settings=settings))
-            number_of[clock_hz] = numbers[shape]
-        return cls(part, core, configs, number_of, False)
+    def _configured(self, clock_hz: int, writes: Sequence[tuple[int, int]]) -> MemoryConfig:
+        """The memory system that register writes lead to, changed by what the user wants."""
+        settings = read_settings(self._part.memory, writes)
+        if self._options.caches is not None:
+            on = self._options.caches
+            settings = settings.replace(instruction_lines=on, data_lines=on, instruction_cache=on, data_cache=on)
+        if self._options.prefetch is not None:
+            settings = settings.replace(prefetch=self._options.prefetch)
+        return configure(self._part, (), clock_hz, settings=settings)
+
+    def firmware_wrote(self, writes: Sequence[tuple[int, int]]) -> None:
+        """The program has written control registers: ``writes`` are all so far. From here on memory is as they set it, and cold."""
+        if not self:
+            return
+        self._set_by_firmware = True
+        self._configs = tuple(self._configured(clock_hz, writes) for clock_hz in self._clocks_hz)
+        self._memories = tuple(config.fresh() for config in self._configs)
+        for pricer, words in zip(self._pricers, self._memories, strict=True):
+            pricer.change_memory(words)
 
     def __bool__(self) -> bool:
-        return not self._ideal
+        return not self._options.ideal
 
     def number(self, clock_hz: int) -> int:
         """Which of the memory systems a clock leads to."""
@@ -135,7 +142,7 @@ class MemoryPricers:
 
     def start(self, program: Program) -> None:
         """Begin, with cold caches, to price what ``program`` runs from here on."""
-        if self._ideal:
+        if not self:
             return
         from tinysim.timing.stream import StreamPricer
 
@@ -165,11 +172,18 @@ class MemoryPricers:
 
     def wait_states(self, clock_hz: int) -> int | None:
         """The flash wait states used at a clock; None where memory is ideal."""
-        return None if self._ideal else self._configs[self.number(clock_hz)].wait_states
+        return None if not self else self._configs[self.number(clock_hz)].wait_states
 
-    def warnings(self, clock_hz: int) -> tuple[str, ...]:
-        """What to say beside an estimate about its memory."""
-        return (IDEAL_MEMORY,) if self._ideal else self._configs[self.number(clock_hz)].warnings
+    def warnings(self, clock_hz: int, *, own_firmware: bool = False) -> tuple[str, ...]:
+        """What to say beside an estimate about its memory. ``own_firmware``: it leaves set-up to us on purpose."""
+        if not self:
+            return (IDEAL_MEMORY,)
+        found = self._configs[self.number(clock_hz)].warnings
+        described = self._part.memory
+        if own_firmware or self._set_by_firmware or described is None or not described.controls:
+            return found
+        names = ", ".join(control.name for control in described.controls)
+        return (*found, f"the firmware never wrote {names}: flash and caches are taken as a vendor's start-up code sets them")
 
     def error_bound(self, core: Core) -> tuple[float, str]:
         """(percent, basis) of the error to state."""

@@ -21,11 +21,12 @@ from tinysim.timing.causes import CAUSES
 from tinysim.timing.columns import MEMORY, N_CAUSES
 from tinysim.timing.dual_issue import compile_core as compile_dual
 from tinysim.timing.events import BLOCK_BIT, MARK_BIT, NUMBER
-from tinysim.timing.memo import new_memo
+from tinysim.timing.memo import forget, new_memo, state_number
 from tinysim.timing.port import memory_system
 from tinysim.timing.pricing import ReadCode, refuse_unpriced
 from tinysim.timing.single_issue import compile_core as compile_single
 from tinysim.timing.stream_dual import MISS_CYCLES, MISSED, MISSED_HISTORY
+from tinysim.timing.stream_single import BEGUN, STATE
 
 __all__ = ["StreamCosts", "StreamPricer"]
 
@@ -98,6 +99,14 @@ class StreamPricer:
     def cycles_so_far(self) -> int:
         """Cycles up to the block that waits for what comes after it."""
         return int(self._by_cause.sum())
+
+    def change_memory(self, words: NDArray[np.int64]) -> None:
+        """Go on with another memory system, cold: firmware has set its registers."""
+        self._memory = words
+        if self._driver[BEGUN]:
+            state = self._memo[1][self._driver[STATE]].copy()
+            forget(self._memo)  # what is known of accesses that cannot stall held for the other memory system
+            self._driver[STATE] = state_number(self._memo, state)
 
     def so_far(self) -> StreamCosts:
         """What the stream cost up to the block that waits for what comes after it."""

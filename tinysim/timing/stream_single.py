@@ -24,7 +24,7 @@ from tinysim.timing.native import native
 from tinysim.timing.port import ORIGIN
 from tinysim.timing.single_issue import STATE_SIZE, settle, start, step
 
-__all__ = ["BEGUN", "PHASE", "STATE_SIZE", "run_single"]
+__all__ = ["BEGUN", "PHASE", "STATE", "STATE_SIZE", "run_single"]
 
 # the driver's own state, kept between pieces
 PHASE, BEGUN, STATE = range(3)
