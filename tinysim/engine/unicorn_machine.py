@@ -39,6 +39,7 @@ _SEMIHOSTING = 0xAB
 _LONGEST_STRETCH = 50_000_000
 _SVC, _EXCEPTION_EXIT, _BREAKPOINT = 2, (3, 8), 7  # numbers of the emulator's interrupt hook
 _WFI, _WFE, _SEV = b"\x30\xbf", b"\x20\xbf", b"\x40\xbf"
+_YIELD = b"\x10\xbf"
 _SELF_BRANCH = b"\xfe\xe7"
 
 
@@ -491,7 +492,7 @@ class Machine:
             and self._before(_WFE)
             and not self._tried_twice()
         ):
-            return layout.RUNNING  # the emulator has no WFE: it stops behind it as at an invalid instruction
+            return layout.RUNNING  # the emulator stops behind WFE and YIELD as at an invalid instruction
         if self._unanswered is not None:
             return layout.RUNNING
         if code in (unicorn.UC_ERR_INSN_INVALID, unicorn.UC_ERR_EXCEPTION):
@@ -546,6 +547,8 @@ class Machine:
         if handler is not None:
             handler(self)
             self.pc = self.register("lr") & ~1
+            return None
+        if self._before(_YIELD):
             return None
         if self._before(_WFI) or self._before(_WFE):
             return self._rest(spinning=False)
