@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ COLUMNS: tuple[str, ...] = tuple(
     field.name for field in fields(Instruction) if field.name not in ("text", "mnemonic", "class_name")
 )
 """Columns of a program's table, in order."""
+_row = attrgetter(*COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +220,7 @@ class InstructionSet:
         key = (mnemonic, operands, size)
         if key not in self._templates:
             instruction = self._build(*key)
-            row = None if instruction is None else tuple(int(getattr(instruction, name)) for name in COLUMNS)
-            self._templates[key] = None if instruction is None or row is None else (instruction, row)
+            self._templates[key] = None if instruction is None else (instruction, _row(instruction))
         return self._templates[key]
 
     def _build(self, mnemonic: str, text: str, size: int) -> Instruction | None:
@@ -358,12 +359,14 @@ def decode(
         code = read_code(start, end - start)
         reached = start
         for address, size, mnemonic, operands in disassemble(code, start):
-            found = templates.get((mnemonic, operands, size)) or isa.template(mnemonic, operands, size)
+            # where a branch goes does not matter to what it is
+            known = "#0" if operands[:1] == "#" and mnemonic[0] == "b" else operands
+            found = templates.get((mnemonic, known, size)) or isa.template(mnemonic, known, size)
             if found is None:
                 raise unknown(address, code[address - start :], f"{mnemonic} {operands}")
             rows.append(found[1])
             addresses.append(address)
-            texts.append(found[0].text)
+            texts.append(f"{mnemonic} {operands}" if operands else mnemonic)
             reached = address + size
         if reached != end:
             raise unknown(reached, code[reached - start :], "")

@@ -129,6 +129,16 @@ def _warmed(counts: Counts) -> NDArray[np.int64]:
     return np.ascontiguousarray(keys)
 
 
+def _decode(counts: Counts, read_code: ReadCode, core: Core) -> Program:
+    """The code of the blocks that stand in keys; all other blocks are left empty."""
+    used = np.unique(counts.keys[counts.keys >= 0])
+    program = decode(counts.block_address[used], counts.block_size[used], read_code, core.isa)
+    first = np.zeros(len(counts.block_address), np.int64)
+    last = np.zeros(len(counts.block_address), np.int64)
+    first[used], last[used] = program.first, program.last
+    return Program(program.table, program.texts, first, last)
+
+
 def lay_out(counts: Counts, read_code: ReadCode, core: Core) -> Paths:
     """The path of every key: the block, its context, and a likely past of that.
 
@@ -140,7 +150,7 @@ def lay_out(counts: Counts, read_code: ReadCode, core: Core) -> Paths:
             f"{core.title} needs {core.context_blocks} context blocks in a key, the counts have {counts.depth}",
             hint="run the engine again for this core",
         )
-    program = decode(counts.block_address, counts.block_size, read_code, core.isa)
+    program = _decode(counts, read_code, core)
     refuse_unpriced(program, core, read_code)
     offsets, addresses = _addresses(program, counts)
     of_block = np.full(len(counts.block_address) + 1, -1, np.int64)
