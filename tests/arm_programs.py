@@ -1,4 +1,6 @@
-"""Small programs for tests: assembled or compiled with the arm GCC, run from the ELF entry on a part of the catalogue."""
+"""Small programs for tests: assembled or compiled with the arm GCC, run from the ELF entry on a part of the
+catalogue.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def command(*arguments: object) -> int:
 
 def function(name: str, body: str) -> str:
     """An assembly function with its type and size."""
-    return f"    .global {name}\n    .type {name}, %function\n    .thumb_func\n{name}:\n{body}\n    .size {name}, . - {name}\n"
+    head = f"    .global {name}\n    .type {name}, %function\n    .thumb_func\n{name}:\n"
+    return f"{head}{body}\n    .size {name}, . - {name}\n"
 
 
 def build(folder: Path, source: str, *options: str, suffix: str = ".c", name: str = "program") -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arm_programs import PART, build, function
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from arm_programs import PART, build, function
 
 from tinysim.engine.run import CALL_MARKER, FUNCTION_MARKER, MeasuredRegion, Run
 from tinysim.engine.unicorn_machine import Ending, Machine
@@ -20,11 +20,15 @@ from tinysim.part import load_part
 HALT = function("halt", "    b .")
 
 
-def run(elf: Path, *names: str, between: tuple[tuple[str, str], ...] = (), follow: bool = False, apart: int = 0) -> tuple[Run, Machine]:
+def run(
+    elf: Path, *names: str, between: tuple[tuple[str, str], ...] = (), follow: bool = False, apart: int = 0
+) -> tuple[Run, Machine]:
     image = load_image(elf)
     regions = [MeasuredRegion(name, image.symbol(name).address) for name in names]
     regions += [MeasuredRegion(f"{a}..{b}", image.symbol(a).address, image.symbol(b).address) for a, b in between]
-    machine = Machine(image, load_part(PART), depth=1, predict=False, regions=regions, follow_calls=follow, calls_apart=apart)
+    machine = Machine(
+        image, load_part(PART), depth=1, predict=False, regions=regions, follow_calls=follow, calls_apart=apart
+    )
     assert machine.run_until_end([image.symbol("halt").address]) is Ending.ADDRESS
     return machine.take(), machine
 
@@ -59,12 +63,14 @@ def by_call(run: Run, machine: Machine, region: int) -> list[int]:
     return [found[marker] for marker in sorted(found)]
 
 
-# -- a model of calls ---------------------------------------------------------------------------------------------------
+# -- a model of calls ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Body:
-    """A function that returns at depth 0 and otherwise runs some instructions, calls others and may end in a tail call."""
+    """A function that returns at depth 0 and otherwise runs some instructions, calls others and may end in a tail
+    call.
+    """
 
     work: int
     calls: tuple[int, ...]
@@ -163,7 +169,7 @@ def test_calls_and_instructions_agree_with_a_model(tmp_path: Path, program: tupl
     assert [entries[name] for name in names] == list(seen.calls)
 
 
-# -- one test for each trap -----------------------------------------------------------------------------------------------
+# -- one test for each trap ------------------------------------------------------------------------------------------
 
 LEAF = function("leaf", "    nop\n    bx lr")
 
@@ -233,7 +239,9 @@ def test_deep_recursion_needs_no_more_phases(tmp_path: Path) -> None:
 def test_a_stretch_may_begin_in_a_function_and_end_outside(tmp_path: Path) -> None:
     source = function("marks_a", "    bx lr") + function("marks_b", "    bx lr")
     f = function("f", "    push {r4, lr}\n    nop\n    bl marks_a\n    nop\n    pop {r4, pc}")
-    start = function("start", "    movs r5, #7\n1:  bl f\n    nop\n    bl marks_b\n    subs r5, #1\n    bne 1b\n    bl halt")
+    start = function(
+        "start", "    movs r5, #7\n1:  bl f\n    nop\n    bl marks_b\n    subs r5, #1\n    bne 1b\n    bl halt"
+    )
     elf = build(tmp_path, start + HALT + source + f, "-g", suffix=".s")
     seen, machine = run(elf, "f", between=(("marks_a", "marks_b"),), follow=True, apart=100)
     assert seen.calls == (7, 7)
@@ -252,7 +260,9 @@ def test_a_stretch_from_a_place_to_itself_counts_rounds(tmp_path: Path) -> None:
 
 def test_each_call_is_told_apart_up_to_the_limit(tmp_path: Path) -> None:
     spin = function("spin", "1:  subs r0, #1\n    bne 1b\n    bx lr")
-    twice = function("twice", "    push {r4, lr}\n    mov r4, r0\n    bl spin\n    mov r0, r4\n    bl spin\n    pop {r4, pc}")
+    twice = function(
+        "twice", "    push {r4, lr}\n    mov r4, r0\n    bl spin\n    mov r0, r4\n    bl spin\n    pop {r4, pc}"
+    )
     calls = "".join(f"    movs r0, #{n}\n    bl twice\n" for n in (4, 9, 2))
     elf = build(tmp_path, function("start", calls + "    bl halt") + HALT + spin + twice, "-g", suffix=".s")
     seen, machine = run(elf, "twice", "spin", apart=100)

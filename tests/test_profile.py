@@ -58,7 +58,9 @@ def test_stacks_add_up_to_the_region_and_selfs_to_its_functions(profiled: tuple[
         assert sum(cost.cycles for cost in region.profile.stacks) == region.cycles
         assert sum(cost.instructions for cost in region.profile.stacks) == region.instructions
         for function in region.functions:
-            assert flat(region.profile)[function.name][1] == pytest.approx(function.cycles, abs=1 + len(region.profile.stacks))
+            assert flat(region.profile)[function.name][1] == pytest.approx(
+                function.cycles, abs=1 + len(region.profile.stacks)
+            )
 
 
 def test_calls_of_a_tree_are_those_of_the_program(profiled: tuple[Result, Measured]) -> None:
@@ -72,7 +74,9 @@ def test_calls_of_a_tree_are_those_of_the_program(profiled: tuple[Result, Measur
     )
 
 
-def test_inclusive_cycles_are_those_of_the_function_measured_alone(profiled: tuple[Result, Measured], elf: Path) -> None:
+def test_inclusive_cycles_are_those_of_the_function_measured_alone(
+    profiled: tuple[Result, Measured], elf: Path
+) -> None:
     profile = profiled[0].regions[0].profile
     assert profile is not None
     for name in ("filter", "fir", "fib"):
@@ -99,7 +103,9 @@ def test_single_calls_have_a_least_and_a_greatest(profiled: tuple[Result, Measur
     assert classify.self_max_cycles is not None and classify.max_cycles is not None
     assert classify.self_max_cycles < classify.max_cycles / 10
     # fib(5) holds fib(4) holds fib(3) ...: the greatest is a whole fib(5), the least one of the 32 that return at once
-    assert fib.max_cycles == pytest.approx(profiled[0].regions[2].cycles / 4, rel=0.05), "the first one fills the flash lines"
+    assert fib.max_cycles == pytest.approx(profiled[0].regions[2].cycles / 4, rel=0.05), (
+        "the first one fills the flash lines"
+    )
     assert fib.min_cycles is not None and fib.min_cycles < 20
 
 
@@ -132,7 +138,7 @@ def test_the_whole_program_has_a_tree_from_its_entry(elf: Path) -> None:
     assert flat(profile)["start"][2] == result.regions[0].cycles
 
 
-# -- files ----------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------------------------
 
 
 def test_folded_stacks_add_up(profiled: tuple[Result, Measured]) -> None:
@@ -154,7 +160,14 @@ def test_speedscope_json_has_the_shape_of_its_schema(profiled: tuple[Result, Mea
     assert [p["name"] for p in document["profiles"]] == ["classify (cycles)", "fir (cycles)", "fib (cycles)"]
     for profile, region in zip(document["profiles"], profiled[0].regions, strict=True):
         # sampled profiles: type, name, unit, startValue, endValue, samples (frame indices, outermost first), weights
-        assert profile["type"] == "sampled" and profile["unit"] in ("none", "nanoseconds", "microseconds", "milliseconds", "seconds", "bytes")
+        assert profile["type"] == "sampled" and profile["unit"] in (
+            "none",
+            "nanoseconds",
+            "microseconds",
+            "milliseconds",
+            "seconds",
+            "bytes",
+        )
         assert len(profile["samples"]) == len(profile["weights"])
         assert all(0 <= index < len(frames) for sample in profile["samples"] for index in sample)
         assert profile["endValue"] - profile["startValue"] == sum(profile["weights"]) == region.cycles
@@ -201,7 +214,7 @@ def test_callgrind_adds_up(profiled: tuple[Result, Measured], with_lines: bool) 
     assert ("fl=???" in text) != with_lines
 
 
-# -- source lines -----------------------------------------------------------------------------------------------------------
+# -- source lines ----------------------------------------------------------------------------------------------------
 
 
 def test_a_functions_lines_cost_what_it_costs(profiled: tuple[Result, Measured]) -> None:
@@ -221,7 +234,9 @@ def test_a_functions_lines_cost_what_it_costs(profiled: tuple[Result, Measured])
     assert body.executions == sum(n * (1 + 2) for n in (10, 20, 30, 40))
 
 
-def test_source_is_found_where_the_compiler_was_or_under_a_folder(profiled: tuple[Result, Measured], tmp_path: Path) -> None:
+def test_source_is_found_where_the_compiler_was_or_under_a_folder(
+    profiled: tuple[Result, Measured], tmp_path: Path
+) -> None:
     lines = SourceLines(profiled[1].image)
     place = lines.at(profiled[1].image.symbol("fir").address)
     assert place is not None
@@ -232,7 +247,9 @@ def test_source_is_found_where_the_compiler_was_or_under_a_folder(profiled: tupl
     assert lines.text("/nowhere/else.c", (tmp_path,)) is None
 
 
-def test_a_program_without_lines_is_annotated_by_instruction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_without_lines_is_annotated_by_instruction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bare = build(tmp_path, SOURCE, "-O1", "-g0")
     assert command("run", bare, "--part", PART, "--function", "fir", "--until", "halt", "--annotate", "fir") == 0
     out = capsys.readouterr().out
@@ -242,7 +259,23 @@ def test_a_program_without_lines_is_annotated_by_instruction(tmp_path: Path, cap
 def test_the_command_writes_what_viewers_read(elf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {option: tmp_path / option for option in ("flame", "speedscope", "callgrind", "json")}
     options = [word for option, path in files.items() for word in (f"--{option}", str(path))]
-    assert command("run", elf, "--part", PART, "--function", "classify", "--until", "halt", "--profile", "--annotate", "fir", *options) == 0
+    assert (
+        command(
+            "run",
+            elf,
+            "--part",
+            PART,
+            "--function",
+            "classify",
+            "--until",
+            "halt",
+            "--profile",
+            "--annotate",
+            "fir",
+            *options,
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "4 calls: min" in out and "sum += i * total" in out and "inclusive cycles" in out
     cycles = json.loads(files["json"].read_text())["regions"][0]["cycles"]

@@ -1,7 +1,7 @@
 """Baselines: results kept under a name, and what has grown or shrunk since.
 
-A baseline is a JSON file of Results, ``.tinysim/baselines/NAME.json`` of the current folder. Runs are deterministic, so any difference comes
-from the program, the part's data or tinysim itself.
+A baseline is a JSON file of Results, ``.tinysim/baselines/NAME.json`` of the current folder. Runs are deterministic,
+so any difference comes from the program, the part's data or tinysim itself.
 """
 
 from __future__ import annotations
@@ -24,22 +24,28 @@ FOLDER = Path(".tinysim") / "baselines"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-# -- files ----------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------------------------
 
 
 def _path(name: str, folder: Path) -> Path:
     if not _NAME.fullmatch(name):
-        raise InputError(f"{name!r} cannot name a baseline", hint="use letters, digits, dots, dashes and underscores, such as main")
+        raise InputError(
+            f"{name!r} cannot name a baseline", hint="use letters, digits, dots, dashes and underscores, such as main"
+        )
     return folder / f"{name}.json"
 
 
 def save(name: str, results: Sequence[Result], folder: Path = FOLDER, *, force: bool = False) -> Path:
-    """Keep results under a name. Raises InputError when there is a baseline of this name already and ``force`` is not set."""
+    """Keep results under a name. Raises InputError when there is a baseline of this name already and ``force`` is not
+    set.
+    """
     path = _path(name, folder)
     if not results:
         raise InputError("there is no result to keep", hint="pass a file that tinysim wrote with --json")
     if path.exists() and not force:
-        raise InputError(f"there is a baseline {name!r} already ({path})", hint="replace it with --force, or choose another name")
+        raise InputError(
+            f"there is a baseline {name!r} already ({path})", hint="replace it with --force, or choose another name"
+        )
     document = {"schema": SCHEMA, "name": name, "results": [_kept(result) for result in results]}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +53,9 @@ def save(name: str, results: Sequence[Result], folder: Path = FOLDER, *, force: 
         part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}", hint="check the folder, or choose one with --dir") from error
+        raise InputError(
+            f"cannot write {path}: {error.strerror}", hint="check the folder, or choose one with --dir"
+        ) from error
     return path
 
 
@@ -60,7 +68,9 @@ def _kept(result: Result) -> dict[str, Any]:
 
 
 def load(name: str, folder: Path = FOLDER) -> list[Result]:
-    """The results of a baseline. Raises InputError when there is none of this name (the message lists those there are)."""
+    """The results of a baseline. Raises InputError when there is none of this name (the message lists those there
+    are).
+    """
     path = _path(name, folder)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -70,7 +80,11 @@ def load(name: str, folder: Path = FOLDER) -> list[Result]:
         raise InputError(f"no baseline {name!r} in {folder}", hint=hint) from error
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the baseline {path}: {error}", hint="save it again with --force") from error
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA or not isinstance(document.get("results"), list):
+    if (
+        not isinstance(document, dict)
+        or document.get("schema") != SCHEMA
+        or not isinstance(document.get("results"), list)
+    ):
         raise InputError(f"{path} is not a {SCHEMA} file", hint="save it again with --force")
     return [Result.from_dict(item) for item in document["results"]]
 
@@ -80,7 +94,7 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.json") if _NAME.fullmatch(path.stem))
 
 
-# -- comparing --------------------------------------------------------------------------------------------------------------
+# -- comparing -------------------------------------------------------------------------------------------------------
 
 
 class Metric(StrEnum):
@@ -99,7 +113,9 @@ class Metric(StrEnum):
 
 
 class Scope(StrEnum):
-    """Where something changed. Regions and the program decide about a regression; functions and layers say where it comes from."""
+    """Where something changed. Regions and the program decide about a regression; functions and layers say where it
+    comes from.
+    """
 
     PROGRAM = "program"
     REGION = "region"
@@ -129,7 +145,9 @@ class Change:
         return 100 * self.delta / self.before if self.before and self.after is not None else None
 
     def worse_than(self, percent: float) -> bool:
-        """Whether it grew by more than so many percent. What was nothing, and is now, did; what is not measured any more did not."""
+        """Whether it grew by more than so many percent. What was nothing, and is now, did; what is not measured any
+        more did not.
+        """
         if self.before is None or self.after is None:
             return False
         return self.delta > self.before * percent / 100
@@ -177,7 +195,8 @@ class Comparison:
 
 
 def compare(name: str, before: Sequence[Result], after: Sequence[Result]) -> Comparison:
-    """Put results beside those of a baseline: same model (or same regions), and as far as possible same part, clock, kernels, file.
+    """Put results beside those of a baseline: same model (or same regions), and as far as possible same part, clock,
+    kernels, file.
 
     Raises InputError when nothing of the two can be compared.
     """
@@ -192,8 +211,13 @@ def compare(name: str, before: Sequence[Result], after: Sequence[Result]) -> Com
         left.remove(best)
         pairs.append(_pair(best, result))
     if not pairs:
-        had, got = (", ".join(dict.fromkeys(_described(r) for r in results)) or "nothing" for results in (before, after))
-        raise InputError(f"nothing to compare: the baseline {name!r} holds {had}; measured is {got}", hint="measure the same model or regions")
+        had, got = (
+            ", ".join(dict.fromkeys(_described(r) for r in results)) or "nothing" for results in (before, after)
+        )
+        raise InputError(
+            f"nothing to compare: the baseline {name!r} holds {had}; measured is {got}",
+            hint="measure the same model or regions",
+        )
     order = {id(result): number for number, result in enumerate(after)}
     pairs.sort(key=lambda pair: order[id(pair.after)])
     return Comparison(name, tuple(pairs), tuple(_described(b) for b in left), tuple(added))
@@ -235,9 +259,9 @@ _CONDITIONS: Mapping[str, Callable[[Result], object]] = {
 
 def _remarks(before: Result, after: Result) -> Iterator[str]:
     for what, value in _CONDITIONS.items():
-        had, has = value(before), value(after)
+        had, has = (None if (v := value(result)) is None else str(v) for result in (before, after))
         if had != has:
-            yield f"another {what}: {had if had is not None else 'unknown'} in the baseline, {has if has is not None else 'unknown'} here"
+            yield f"another {what}: {had or 'unknown'} in the baseline, {has or 'unknown'} here"
 
 
 def _pair(before: Result, after: Result) -> Pair:
@@ -263,7 +287,11 @@ def _pair(before: Result, after: Result) -> Pair:
         remarks.append("the plan of operators is another one")
     for layer in after.layers:
         known = layers.pop((layer.index, layer.op), None)
-        changes.append(Change(Scope.LAYER, Metric.CYCLES, f"{layer.index} {layer.name}", known.cycles if known else None, layer.cycles))
+        changes.append(
+            Change(
+                Scope.LAYER, Metric.CYCLES, f"{layer.index} {layer.name}", known.cycles if known else None, layer.cycles
+            )
+        )
     changes += [Change(Scope.LAYER, Metric.CYCLES, f"{x.index} {x.name}", x.cycles, None) for x in layers.values()]
     broke = bool(before.outputs and before.outputs.match and after.outputs and not after.outputs.match)
     present = tuple(c for c in changes if c.before is not None or c.after is not None)
@@ -275,6 +303,8 @@ def _region_changes(before: RegionCost, after: RegionCost) -> Iterator[Change]:
     yield Change(Scope.REGION, Metric.STACK, after.name, before.stack_peak_bytes, after.stack_peak_bytes)
     old = {function.name: function.cycles for function in before.functions}
     for function in after.functions:
-        yield Change(Scope.FUNCTION, Metric.CYCLES, function.name, old.pop(function.name, None), function.cycles, after.name)
+        yield Change(
+            Scope.FUNCTION, Metric.CYCLES, function.name, old.pop(function.name, None), function.cycles, after.name
+        )
     for name, cycles in old.items():
         yield Change(Scope.FUNCTION, Metric.CYCLES, name, cycles, None, after.name)

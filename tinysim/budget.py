@@ -2,9 +2,10 @@
 
     METRIC [of [region|layer|function] NAME] <= LIMIT [on PART] [at CLOCK] [for MODEL]
 
-METRIC is latency, cycles, instructions, flash, ram, stack, arena, weights or energy. ``of`` asks for a region, a layer or a function (its own
-cycles) of the result; a name with spaces is quoted. A region's cycles and latency are those of one call, the mean of its calls. ``on``, ``at`` and ``for`` choose the results the budget is for; without them it is
-for all. A budget file is TOML: ``budgets = ["...", "..."]``.
+METRIC is latency, cycles, instructions, flash, ram, stack, arena, weights or energy. ``of`` asks for a region, a
+layer or a function (its own cycles) of the result; a name with spaces is quoted. A region's cycles and latency are
+those of one call, the mean of its calls. ``on``, ``at`` and ``for`` choose the results the budget is for; without
+them it is for all. A budget file is TOML: ``budgets = ["...", "..."]``.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ def _written(quantity: Quantity, limit: float) -> str:
 
 def parse_budget(text: str) -> Budget:
     """A budget from its words. Raises InputError that says which word is wrong."""
+
     def wrong(what: str) -> InputError:
         return InputError(f"budget {text!r}: {what}", hint=f"write it like: {_GRAMMAR}")
 
@@ -239,7 +241,9 @@ def check(budgets: Sequence[Budget], results: Sequence[Result]) -> tuple[list[Ve
             verdicts.append(Verdict(budget, subject, _value(budget, result)))
     if budgets and not verdicts:
         measured = ", ".join(dict.fromkeys(f"{result.part} at {result.clock_hz / 1e6:g} MHz" for result in results))
-        raise InputError(f"no budget is for what was measured ({measured})", hint="check the parts, clocks and models of the budgets")
+        raise InputError(
+            f"no budget is for what was measured ({measured})", hint="check the parts, clocks and models of the budgets"
+        )
     return verdicts, unused
 
 
@@ -248,14 +252,22 @@ def _value(budget: Budget, result: Result) -> float:
     if budget.of is not None:
         return _value_of(budget, result)
     values = {
-        Quantity.LATENCY: result.latency_s, Quantity.CYCLES: result.cycles, Quantity.INSTRUCTIONS: result.instructions,
-        Quantity.FLASH: memory.flash_bytes, Quantity.RAM: memory.ram_bytes, Quantity.STACK: memory.stack_peak_bytes,
-        Quantity.ARENA: memory.arena_bytes, Quantity.WEIGHTS: memory.weights_bytes,
+        Quantity.LATENCY: result.latency_s,
+        Quantity.CYCLES: result.cycles,
+        Quantity.INSTRUCTIONS: result.instructions,
+        Quantity.FLASH: memory.flash_bytes,
+        Quantity.RAM: memory.ram_bytes,
+        Quantity.STACK: memory.stack_peak_bytes,
+        Quantity.ARENA: memory.arena_bytes,
+        Quantity.WEIGHTS: memory.weights_bytes,
         Quantity.ENERGY: result.energy.microjoules if result.energy else None,
-    }  # fmt: skip
+    }
     value = values[quantity]
     if value is None:
-        raise InputError(f"budget '{budget}': the result does not say its {quantity}", hint="leave the budget out, or measure what it needs")
+        raise InputError(
+            f"budget '{budget}': the result does not say its {quantity}",
+            hint="leave the budget out, or measure what it needs",
+        )
     return value
 
 
@@ -265,9 +277,13 @@ def _value_of(budget: Budget, result: Result) -> float:
         if name == budget.of:
             if budget.quantity is Quantity.STACK:
                 if stack is None:
-                    raise InputError(f"budget '{budget}': the stack of {name} was not measured", hint="measure it as a region")
+                    raise InputError(
+                        f"budget '{budget}': the stack of {name} was not measured", hint="measure it as a region"
+                    )
                 return stack
-            return {Quantity.CYCLES: cycles, Quantity.INSTRUCTIONS: instructions}.get(budget.quantity, cycles / result.clock_hz)
+            return {Quantity.CYCLES: cycles, Quantity.INSTRUCTIONS: instructions}.get(
+                budget.quantity, cycles / result.clock_hz
+            )
     names = list(dict.fromkeys(name for _, name, *_ in found))
     near = difflib.get_close_matches(budget.of or "", names, n=3, cutoff=0.5)
     what = budget.kind or "region, layer or function"

@@ -1,7 +1,7 @@
 """Lines: what every instruction and every source line of a program cost.
 
-What each instruction costs on ideal memory is known (`tinysim.timing.explain`). On a real memory system a block costs more than that; its
-instructions then share the rest in proportion.
+What each instruction costs on ideal memory is known (`tinysim.timing.explain`). On a real memory system a block costs
+more than that; its instructions then share the rest in proportion.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class InstructionCost:
 
 @dataclass(frozen=True, slots=True)
 class LineCost:
-    """One source line inside a function. ``executions``: of its most executed instruction; ``instructions``: of all of them together."""
+    """One source line inside a function. ``executions``: of its most executed instruction; ``instructions``: of all
+    of them together.
+    """
 
     file: str
     line: int
@@ -46,7 +48,9 @@ class LineCost:
 def instruction_costs(
     estimate: Estimate, core: Core, region: int | None = None, function: Symbol | None = None
 ) -> dict[int, InstructionCost]:
-    """What each instruction of a region cost (None: of the whole run), by address; only those of ``function`` where one is given."""
+    """What each instruction of a region cost (None: of the whole run), by address; only those of ``function`` where
+    one is given.
+    """
     run = estimate.run
     ranges = [(function.address, function.address + max(function.bytes, 2))] if function else None
     totals = dict.fromkeys(zip(run.block_address.tolist(), run.block_size.tolist(), strict=True), 0.0)
@@ -86,7 +90,9 @@ class SourceLines:
         return lines[index] if index >= 0 else None
 
     def text(self, path: str, folders: tuple[Path, ...] = ()) -> list[str] | None:
-        """The lines of a source file: from where the compiler found it, or under one of ``folders`` by the longest end of its path."""
+        """The lines of a source file: from where the compiler found it, or under one of ``folders`` by the longest
+        end of its path.
+        """
         parts = PurePosixPath(path).parts
         tails = [Path(*parts[k:]) for k in range(1 if parts and parts[0] == "/" else 0, len(parts))]
         for candidate in (Path(path), *(folder / tail for folder in folders for tail in tails)):
@@ -118,7 +124,10 @@ def _rows(path: Path) -> Iterator[tuple[int, tuple[str, int] | None]]:
                     if state is None:
                         continue
                     known = names.get(state.file)
-                    yield state.address, None if state.end_sequence or known is None or not state.line else (known, state.line)
+                    yield (
+                        state.address,
+                        None if state.end_sequence or known is None or not state.line else (known, state.line),
+                    )
     except (ELFError, KeyError, ValueError, IndexError, OSError, AttributeError, TypeError):
         return  # source lines are a courtesy: damaged debug information must not stop a measurement
 
@@ -128,7 +137,9 @@ def _text(value: Any) -> str:
 
 
 def _file_names(program: Any, home: str) -> Mapping[int, str]:
-    """Full path by file number: DWARF 5 counts files and folders from 0, older versions from 1 with folder 0 the compiler's own."""
+    """Full path by file number: DWARF 5 counts files and folders from 0, older versions from 1 with folder 0 the
+    compiler's own.
+    """
     version = program["version"]
     folders = [_text(folder) for folder in program["include_directory"]]
     if version < 5:
@@ -137,12 +148,16 @@ def _file_names(program: Any, home: str) -> Mapping[int, str]:
     for number, entry in enumerate(program["file_entry"], start=0 if version >= 5 else 1):
         folder = folders[entry.dir_index] if entry.dir_index < len(folders) else ""
         # a relative home was mapped from an absolute one (-ffile-prefix-map), and so were the folders
-        names[number] = str((PurePosixPath(home) if home.startswith("/") else PurePosixPath()) / folder / _text(entry.name))
+        names[number] = str(
+            (PurePosixPath(home) if home.startswith("/") else PurePosixPath()) / folder / _text(entry.name)
+        )
     return names
 
 
 def line_costs(costs: Mapping[int, InstructionCost], lines: SourceLines) -> tuple[LineCost, ...]:
-    """Costs by source line, in the order of files and lines; cycles are whole and add up to the rounded sum. Code without a line is left out."""
+    """Costs by source line, in the order of files and lines; cycles are whole and add up to the rounded sum. Code
+    without a line is left out.
+    """
     found: dict[tuple[str, int], list[InstructionCost]] = {}
     for cost in costs.values():
         place = lines.at(cost.address)
@@ -150,8 +165,8 @@ def line_costs(costs: Mapping[int, InstructionCost], lines: SourceLines) -> tupl
             found.setdefault(place, []).append(cost)
     cycles = whole({f"{file}:{line}": sum(c.cycles for c in group) for (file, line), group in found.items()})
     return tuple(
-        LineCost(file, line, max(c.executions for c in group), sum(c.executions for c in group), cycles[f"{file}:{line}"])
+        LineCost(
+            file, line, max(c.executions for c in group), sum(c.executions for c in group), cycles[f"{file}:{line}"]
+        )
         for (file, line), group in sorted(found.items())
     )
-
-

@@ -1,6 +1,7 @@
 """Profile: who called whom, how often and at what cost; and the cost of every single call of a region.
 
-Both come from the phases of a Run: a phase is a chain of open functions, and every cycle is counted in exactly one phase.
+Both come from the phases of a Run: a phase is a chain of open functions, and every cycle is counted in exactly one
+phase.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def profile_of(estimate: Estimate, region: int | None = None) -> Profile:
     Raises InputError when the run did not follow calls.
     """
     if not estimate.run.functions:
-        raise InputError("this run did not follow calls", hint="ask for the profile when the program is run (--profile)")
+        raise InputError(
+            "this run did not follow calls", hint="ask for the profile when the program is run (--profile)"
+        )
     sums = _by_stack(estimate, region)
     keys = {str(number): stack for number, stack in enumerate(sums)}
     cycles = whole({key: sums[stack].cycles for key, stack in keys.items()})
@@ -88,7 +91,8 @@ def _flat(stacks: tuple[StackCost, ...]) -> tuple[FunctionProfile, ...]:
             all_instructions[name] += cost.instructions
     ranked = sorted(names, key=lambda name: (-inclusive[name], name))
     return tuple(
-        FunctionProfile(name, calls[name], instructions[name], selfs[name], all_instructions[name], inclusive[name]) for name in ranked
+        FunctionProfile(name, calls[name], instructions[name], selfs[name], all_instructions[name], inclusive[name])
+        for name in ranked
     )
 
 
@@ -112,8 +116,8 @@ def called_from(profile: Profile) -> Iterator[tuple[str, str, int, int, int]]:
 def call_statistics(estimate: Estimate, region: int) -> CallStatistics:
     """Least, mean and greatest cycles of the calls of a region, with and without what they called.
 
-    Every call has a phase of its own up to the number the engine was asked to tell apart; where the program made more, only the mean is
-    known, and without recursion only: the rest is None.
+    Every call has a phase of its own up to the number the engine was asked to tell apart; where the program made
+    more, only the mean is known, and without recursion only: the rest is None.
     """
     run = estimate.run
     calls = run.calls[region]
@@ -123,7 +127,11 @@ def call_statistics(estimate: Estimate, region: int) -> CallStatistics:
     wanted = run.regions[region]
     own = estimate.image.function_at(wanted.start) if wanted.stop is None else None
     addresses = run.block_address
-    mine = (addresses >= own.address) & (addresses < own.address + max(own.bytes, 2)) if own else np.ones(len(addresses), np.bool_)
+    mine = (
+        (addresses >= own.address) & (addresses < own.address + max(own.bytes, 2))
+        if own
+        else np.ones(len(addresses), np.bool_)
+    )
     for number in run.phases_of(region):
         chain = list(run.chain(number))
         opened = [m for m, outside in pairwise(chain) if m >= CALL_MARKER and outside == region]

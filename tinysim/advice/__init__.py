@@ -1,4 +1,5 @@
-"""Advice: what makes a program slower or larger than it must be, found in its run and its ELF file, with evidence and expected gain.
+"""Advice: what makes a program slower or larger than it must be, found in its run and its ELF file, with evidence and
+expected gain.
 
 A rule is a function from a Case to Findings. A gain is the most that can be won, unless it says it was measured.
 """

@@ -12,11 +12,26 @@ from tinysim.timing.causes import Cause
 __all__ = ["divisions", "double_arithmetic", "printf_of_floats", "soft_float", "unaligned_accesses"]
 
 # run-time ABI for the Arm architecture (IHI 0043), and the names GCC gives the same functions
-_SINGLE = re.compile(r"__aeabi_(f(add|sub|rsub|mul|div|neg)|cfr?cmp\w+|cfcmp\w+|fcmp\w+|[uil]+2f|f2[uil]+z)"
-                     r"|__(add|sub|mul|div|neg)sf[23]|__(eq|ne|lt|le|gt|ge|cmp|unord)sf2|__float\w*sf|__fix\w*sf\w+")
-_DOUBLE = re.compile(r"__aeabi_(d(add|sub|rsub|mul|div|neg)|cdr?cmp\w+|cdcmp\w+|dcmp\w+|[uil]+2d|d2[uil]+z|f2d|d2f)"
-                     r"|__(add|sub|mul|div|neg)df[23]|__(eq|ne|lt|le|gt|ge|cmp|unord)df2|__float\w*df|__fix\w*df\w+|__extendsfdf2|__truncdfsf2")
-_PRINTF = ("_printf_float", "_dtoa_r", "__cvt", "_svfprintf_r", "_vfprintf_r", "__sprint_r", "__multadd", "_Balloc", "__pow5mult", "__mprec_tens")
+_SINGLE = re.compile(
+    r"__aeabi_(f(add|sub|rsub|mul|div|neg)|cfr?cmp\w+|cfcmp\w+|fcmp\w+|[uil]+2f|f2[uil]+z)"
+    r"|__(add|sub|mul|div|neg)sf[23]|__(eq|ne|lt|le|gt|ge|cmp|unord)sf2|__float\w*sf|__fix\w*sf\w+"
+)
+_DOUBLE = re.compile(
+    r"__aeabi_(d(add|sub|rsub|mul|div|neg)|cdr?cmp\w+|cdcmp\w+|dcmp\w+|[uil]+2d|d2[uil]+z|f2d|d2f)"
+    r"|__(add|sub|mul|div|neg)df[23]|__(eq|ne|lt|le|gt|ge|cmp|unord)df2|__float\w*df|__fix\w*df\w+|__extendsfdf2|__truncdfsf2"
+)
+_PRINTF = (
+    "_printf_float",
+    "_dtoa_r",
+    "__cvt",
+    "_svfprintf_r",
+    "_vfprintf_r",
+    "__sprint_r",
+    "__multadd",
+    "_Balloc",
+    "__pow5mult",
+    "__mprec_tens",
+)
 _FLOAT_FORMATTERS = ("_printf_float", "_dtoa_r")
 _LEAST_SHARE = 0.01
 
@@ -37,9 +52,12 @@ def soft_float(case: Case) -> Iterator[Finding]:
         return
     cycles = sum(use.cycles for use in uses)
     yield case.finding(
-        "soft-float", f"floating point in software, though {case.part.title} has an FPU", _listed(uses),
-        "build all of it with -mfloat-abi=hard (or softfp) and -mfpu for this core, libraries too", cycles=cycles,
-    )  # fmt: skip
+        "soft-float",
+        f"floating point in software, though {case.part.title} has an FPU",
+        _listed(uses),
+        "build all of it with -mfloat-abi=hard (or softfp) and -mfpu for this core, libraries too",
+        cycles=cycles,
+    )
 
 
 def double_arithmetic(case: Case) -> Iterator[Finding]:
@@ -64,11 +82,17 @@ def printf_of_floats(case: Case) -> Iterator[Finding]:
     cycles = sum(use.cycles for use in ran) if any(use.symbol.name in _FLOAT_FORMATTERS for use in ran) else 0
     size = sum(symbol.bytes for name in _PRINTF if (symbol := case.image.find(name)) is not None)
     names = ", ".join(symbol.name for symbol in linked)
-    evidence = f"{names} linked, {size:,} bytes with what they need" + (f"; {_listed(ran)}" if cycles else "; did not run here")
+    evidence = f"{names} linked, {size:,} bytes with what they need" + (
+        f"; {_listed(ran)}" if cycles else "; did not run here"
+    )
     yield case.finding(
-        "printf-float", "printf of floating-point numbers", evidence,
-        "print scaled integers, and link without -u _printf_float (newlib-nano)", cycles=cycles or None, size=size,
-    )  # fmt: skip
+        "printf-float",
+        "printf of floating-point numbers",
+        evidence,
+        "print scaled integers, and link without -u _printf_float (newlib-nano)",
+        cycles=cycles or None,
+        size=size,
+    )
 
 
 def _places(case: Case, pattern: str, uses: Sequence[FunctionUse]) -> str:
@@ -84,9 +108,12 @@ def divisions(case: Case) -> Iterator[Finding]:
         return
     where = _places(case, r"[su]div", case.functions[:5])
     yield case.finding(
-        "division", "divisions in hot code", f"{cycles:,} cycles wait for SDIV and UDIV; {where}",
-        "divide by a constant or a power of two, multiply by a reciprocal worked out once, or move it out of the loop", cycles=cycles,
-    )  # fmt: skip
+        "division",
+        "divisions in hot code",
+        f"{cycles:,} cycles wait for SDIV and UDIV; {where}",
+        "divide by a constant or a power of two, multiply by a reciprocal worked out once, or move it out of the loop",
+        cycles=cycles,
+    )
 
 
 def unaligned_accesses(case: Case) -> Iterator[Finding]:
@@ -96,6 +123,9 @@ def unaligned_accesses(case: Case) -> Iterator[Finding]:
         return
     where = _places(case, r"ldr|str|ldm|stm|vldr|vstr", case.functions[:3])
     yield case.finding(
-        "unaligned", "unaligned data", f"{cycles:,} cycles for further accesses; the functions' dearest accesses: {where}",
-        "align buffers to 4 bytes (alignas(4), __attribute__((aligned(4)))); do not pack structures that are read in loops", cycles=cycles,
-    )  # fmt: skip
+        "unaligned",
+        "unaligned data",
+        f"{cycles:,} cycles for further accesses; the functions' dearest accesses: {where}",
+        "align buffers to 4 bytes (alignas(4), __attribute__((aligned(4)))); do not pack structures read in loops",
+        cycles=cycles,
+    )

@@ -31,10 +31,15 @@ def unoptimised(case: Case) -> Iterator[Finding]:
             continue
         costs = case.instructions(uses[:20])
         locals_cycles = sum(cost.cycles for cost in costs.values() if _LOCAL.match(cost.text))
-        names = ", ".join(use.symbol.shown.split("(")[0] for use in uses[:3]) + (f" and {len(uses) - 3} more" if len(uses) > 3 else "")
+        names = ", ".join(use.symbol.shown.split("(")[0] for use in uses[:3]) + (
+            f" and {len(uses) - 3} more" if len(uses) > 3 else ""
+        )
         how = f"compiled with {level}" if level else "with a frame pointer in r7 in every function, as -O0 makes it"
         yield case.finding(
-            "unoptimised", f"code built for debugging{f' ({level})' if level else ''}",
-            f"{100 * case.share(cycles):.0f} % of the cycles are in code {how}: {names}; {locals_cycles:,.0f} cycles go to variables in memory",
-            "build with -O2 (or -Os); the loads and stores of variables alone are the gain shown", cycles=locals_cycles,
-        )  # fmt: skip
+            "unoptimised",
+            f"code built for debugging{f' ({level})' if level else ''}",
+            f"{100 * case.share(cycles):.0f} % of the cycles are in code {how}: {names}; "
+            f"{locals_cycles:,.0f} cycles go to variables in memory",
+            "build with -O2 (or -Os); the loads and stores of variables alone are the gain shown",
+            cycles=locals_cycles,
+        )

@@ -37,7 +37,8 @@ class FunctionUse:
 class Case:
     """A region that was measured, and the program it is part of.
 
-    ``number``: the region's number in the run, None for the whole run. ``read``: memory as the program left it, where it is still there.
+    ``number``: the region's number in the run, None for the whole run. ``read``: memory as the program left it, where
+    it is still there.
     """
 
     estimate: Estimate
@@ -88,8 +89,18 @@ class Case:
         return cycles / self.region.cycles if self.region.cycles else 0.0
 
     def finding(
-        self, rule: str, title: str, evidence: str, action: str, *, cycles: float | None = None, size: int | None = None, measured: bool = False
+        self,
+        rule: str,
+        title: str,
+        evidence: str,
+        action: str,
+        *,
+        cycles: float | None = None,
+        size: int | None = None,
+        measured: bool = False,
     ) -> Finding:
         """A Finding; ``cycles``: the most it can win in the region, ``size``: bytes of flash."""
         percent = round(100 * self.share(cycles), 2) if cycles is not None else None
-        return Finding(rule, title, evidence, action, round(cycles) if cycles is not None else None, percent, size, measured)
+        return Finding(
+            rule, title, evidence, action, round(cycles) if cycles is not None else None, percent, size, measured
+        )

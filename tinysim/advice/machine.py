@@ -21,9 +21,12 @@ _FAST = (RegionKind.ITCM, RegionKind.DTCM, RegionKind.CCM, RegionKind.SRAM, Regi
 
 def _off(mine: Settings, usual: Settings) -> list[str]:
     names = {
-        "instruction_cache": "the instruction cache", "data_cache": "the data cache", "prefetch": "flash prefetch",
-        "instruction_lines": "the flash's instruction lines", "data_lines": "the flash's data lines",
-    }  # fmt: skip
+        "instruction_cache": "the instruction cache",
+        "data_cache": "the data cache",
+        "prefetch": "flash prefetch",
+        "instruction_lines": "the flash's instruction lines",
+        "data_lines": "the flash's data lines",
+    }
     return [name for field, name in names.items() if getattr(usual, field) and not getattr(mine, field)]
 
 
@@ -38,16 +41,26 @@ def memory_features(case: Case) -> Iterator[Finding]:
     gain = None
     if case.remeasure is not None:
         with_them = case.remeasure(MemoryOptions(caches=True, prefetch=True))
-        without = case.remeasure(MemoryOptions(
-            caches=mine.instruction_cache or mine.data_cache or mine.instruction_lines or mine.data_lines, prefetch=mine.prefetch,
-        ))  # fmt: skip
+        without = case.remeasure(
+            MemoryOptions(
+                caches=mine.instruction_cache or mine.data_cache or mine.instruction_lines or mine.data_lines,
+                prefetch=mine.prefetch,
+            )
+        )
         gain = max(without - with_them, 0)
-    wrote = "none of its register writes turns them on" if case.estimate.run.register_writes else "it writes none of the memory system's registers"
+    wrote = (
+        "none of its register writes turns them on"
+        if case.estimate.run.register_writes
+        else "it writes none of the memory system's registers"
+    )
     yield case.finding(
-        "memory-features", f"never switched on: {', '.join(off)}", wrote,
+        "memory-features",
+        f"never switched on: {', '.join(off)}",
+        wrote,
         "switch them on in the start-up code (SCB_EnableICache, SCB_EnableDCache, the flash's access control register)",
-        cycles=gain, measured=gain is not None,
-    )  # fmt: skip
+        cycles=gain,
+        measured=gain is not None,
+    )
 
 
 def clock_at_reset(case: Case) -> Iterator[Finding]:
@@ -63,11 +76,14 @@ def clock_at_reset(case: Case) -> Iterator[Finding]:
         return
     slower = case.clock_hz / believed
     yield case.finding(
-        "clock", "the clock was left below the one of this estimate",
-        f"SystemCoreClock is {format_hz(believed)} at the end of the run; the estimate is for {format_hz(case.clock_hz)}, "
+        "clock",
+        "the clock was left below the one of this estimate",
+        f"SystemCoreClock is {format_hz(believed)} at the end of the run; the estimate is for "
+        f"{format_hz(case.clock_hz)}, "
         f"the part goes up to {format_hz(case.part.max_clock_hz)}",
-        f"set up the clock before this code runs: the same cycles take {slower:.1f} times as long now; estimate with --clock {believed}Hz",
-    )  # fmt: skip
+        f"set up the clock before this code runs: the same cycles take {slower:.1f} times as long now; "
+        f"estimate with --clock {believed}Hz",
+    )
 
 
 def slow_memory(case: Case) -> Iterator[Finding]:
@@ -80,16 +96,21 @@ def slow_memory(case: Case) -> Iterator[Finding]:
         constants = sum(s.bytes for s in case.image.sections if s.stored and not s.writable and not s.executable)
         known = f"; constants are {format_bytes(constants)}" if constants else ""
         yield case.finding(
-            "slow-data", "weights and constants are read from slow memory",
+            "slow-data",
+            "weights and constants are read from slow memory",
             f"{data:,} cycles wait for data from flash{known}; free RAM: {free}",
-            "copy what the hot loops read most to RAM at start-up, where it fits", cycles=data,
-        )  # fmt: skip
+            "copy what the hot loops read most to RAM at start-up, where it fits",
+            cycles=data,
+        )
     if case.share(code) >= _LEAST_SHARE:
         hot = ", ".join(f"{u.symbol.shown.split('(')[0]} ({u.symbol.bytes:,} bytes)" for u in case.functions[:3])
         yield case.finding(
-            "slow-code", "code waits for flash", f"{code:,} cycles wait for instructions; the hot functions: {hot}; free RAM: {free}",
-            "run the hot functions from RAM or ITCM (section attribute), or switch on caches and prefetch", cycles=code,
-        )  # fmt: skip
+            "slow-code",
+            "code waits for flash",
+            f"{code:,} cycles wait for instructions; the hot functions: {hot}; free RAM: {free}",
+            "run the hot functions from RAM or ITCM (section attribute), or switch on caches and prefetch",
+            cycles=code,
+        )
 
 
 def _free_ram(case: Case) -> str:

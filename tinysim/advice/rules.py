@@ -15,6 +15,15 @@ __all__ = ["RULES", "Rule"]
 
 Rule = Callable[[Case], Iterator[Finding]]
 RULES: Sequence[Rule] = (
-    soft_float, double_arithmetic, printf_of_floats, divisions, unaligned_accesses, unoptimised, memory_features, clock_at_reset, slow_memory,
-    reference_kernels, interpreter_overhead,
-)  # fmt: skip
+    soft_float,
+    double_arithmetic,
+    printf_of_floats,
+    divisions,
+    unaligned_accesses,
+    unoptimised,
+    memory_features,
+    clock_at_reset,
+    slow_memory,
+    reference_kernels,
+    interpreter_overhead,
+)

@@ -11,10 +11,15 @@ from tinysim.result import Finding
 __all__ = ["interpreter_overhead", "reference_kernels"]
 
 _LEAST_SHARE = 0.02
-_REFERENCE = re.compile(r"(void |.* )?tflite::reference_(integer_)?ops::|tflite::ops::micro::\w+::Eval(Quantized|Float)?\b|.*tflite::.*::reference::")
+_REFERENCE = re.compile(
+    r"(void |.* )?tflite::reference_(integer_)?ops::|tflite::ops::micro::\w+::Eval(Quantized|Float)?\b"
+    r"|.*tflite::.*::reference::"
+)
 _HEAVY = re.compile(r"conv|fully_?connected|pool|softmax|lstm|svdf|batch_?matmul", re.IGNORECASE)
 _CMSIS_GAIN = 1 - 1 / 4.6
-"""CMSIS-NN against plain loops: 4.6 times faster on a network of int8 convolutions (Lai, Suda, Chandra 2018, arXiv:1801.06601)."""
+"""CMSIS-NN against plain loops: 4.6 times faster on a network of int8 convolutions (Lai, Suda, Chandra 2018,
+arXiv:1801.06601).
+"""
 
 
 def reference_kernels(case: Case) -> Iterator[Finding]:
@@ -23,20 +28,27 @@ def reference_kernels(case: Case) -> Iterator[Finding]:
     cycles = sum(use.cycles for use in uses)
     if case.share(cycles) < _LEAST_SHARE:
         return
-    linked = [s.name for s in case.image.functions if s.name.startswith("arm_") and re.search(r"_s8$|_s16$|_s8_|_q7", s.name)]
+    linked = [
+        s.name for s in case.image.functions if s.name.startswith("arm_") and re.search(r"_s8$|_s16$|_s8_|_q7", s.name)
+    ]
     names = ", ".join(f"{use.symbol.shown.split('(')[0]} ({100 * case.share(use.cycles):.0f} %)" for use in uses[:3])
     have = f"CMSIS-NN is linked ({linked[0]}, ...), but these do not use it" if linked else "CMSIS-NN is not linked"
     floats = all("loat" in use.symbol.shown for use in uses)
     if floats:
         yield case.finding(
-            "float-kernels", "the model computes in floating point", f"portable kernels: {names}",
+            "float-kernels",
+            "the model computes in floating point",
+            f"portable kernels: {names}",
             "quantise the model to int8: CMSIS-NN has kernels for it, and it is a quarter of the size",
-        )  # fmt: skip
+        )
         return
     yield case.finding(
-        "reference-kernels", "portable kernels instead of CMSIS-NN", f"{100 * case.share(cycles):.0f} % of the cycles in {names}; {have}",
-        "build TFLM with OPTIMIZED_KERNEL_DIR=cmsis_nn (gain: 4.6 times, as published for int8 convolutions)", cycles=cycles * _CMSIS_GAIN,
-    )  # fmt: skip
+        "reference-kernels",
+        "portable kernels instead of CMSIS-NN",
+        f"{100 * case.share(cycles):.0f} % of the cycles in {names}; {have}",
+        "build TFLM with OPTIMIZED_KERNEL_DIR=cmsis_nn (gain: 4.6 times, as published for int8 convolutions)",
+        cycles=cycles * _CMSIS_GAIN,
+    )
 
 
 def interpreter_overhead(case: Case) -> Iterator[Finding]:
@@ -44,13 +56,20 @@ def interpreter_overhead(case: Case) -> Iterator[Finding]:
     if not case.layers:
         return
     between = case.region.cycles - case.calls * sum(layer.cycles for layer in case.layers)
-    inside = [u for u in case.functions if re.match(r"tflite::Micro(Interpreter|Graph|Allocator|Context)|tflite::MicroInterpreterGraph", u.symbol.shown)]
+    inside = [
+        u
+        for u in case.functions
+        if re.match(r"tflite::Micro(Interpreter|Graph|Allocator|Context)|tflite::MicroInterpreterGraph", u.symbol.shown)
+    ]
     cycles = sum(use.cycles for use in inside)
     if case.share(cycles) < _LEAST_SHARE:
         return
     yield case.finding(
-        "interpreter", "time between the operators",
-        f"{cycles:,} cycles in the interpreter for {len(case.layers)} operators, {cycles / max(len(case.layers) * case.calls, 1):,.0f} each; "
+        "interpreter",
+        "time between the operators",
+        f"{cycles:,} cycles in the interpreter for {len(case.layers)} operators, "
+        f"{cycles / max(len(case.layers) * case.calls, 1):,.0f} each; "
         f"{between:,} cycles are outside of operators",
-        "fuse small operators, or use generated code instead of an interpreter", cycles=cycles,
-    )  # fmt: skip
+        "fuse small operators, or use generated code instead of an interpreter",
+        cycles=cycles,
+    )

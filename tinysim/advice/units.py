@@ -14,12 +14,16 @@ __all__ = ["Unit", "Units"]
 
 _LEVEL = re.compile(r"(?:^| )-O([0-3sgz]|fast)?(?= |$)")
 _FRAME_POINTER = 0xAF00
-"""ADD r7, SP, #n: GCC keeps a frame pointer in r7 when it does not optimise (Armv7-M ARM, A7.7.5, encoding T1; low byte: n / 4)."""
+"""ADD r7, SP, #n: GCC keeps a frame pointer in r7 when it does not optimise (Armv7-M ARM, A7.7.5, encoding T1; low
+byte: n / 4).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One source file as it was compiled. ``level``: the optimisation, such as O2; None where the compiler did not write its flags down."""
+    """One source file as it was compiled. ``level``: the optimisation, such as O2; None where the compiler did not
+    write its flags down.
+    """
 
     name: str
     producer: str
@@ -37,7 +41,9 @@ class Units:
         return self._found.get(function.address)
 
     def keeps_frame_pointer(self, function: Symbol) -> bool:
-        """Whether a function sets up r7 as frame pointer among its first instructions, as GCC does without optimisation."""
+        """Whether a function sets up r7 as frame pointer among its first instructions, as GCC does without
+        optimisation.
+        """
         from tinysim.errors import ImageError
 
         try:
@@ -77,7 +83,13 @@ class Units:
 def _unit(die: Any) -> Unit:
     def text(attribute: str) -> str:
         value = die.attributes.get(attribute)
-        return "" if value is None else value.value.decode(errors="replace") if isinstance(value.value, bytes) else str(value.value)
+        return (
+            ""
+            if value is None
+            else value.value.decode(errors="replace")
+            if isinstance(value.value, bytes)
+            else str(value.value)
+        )
 
     producer = text("DW_AT_producer")
     level = None

@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_Results = Annotated[list[str], typer.Argument(help="Files that run or bench wrote with --json; - for standard input.", metavar="RESULTS...")]
+_Results = Annotated[
+    list[str],
+    typer.Argument(help="Files that run or bench wrote with --json; - for standard input.", metavar="RESULTS..."),
+]
 _Name = Annotated[str, typer.Argument(help="The baseline's name, such as main.")]
 _Dir = Annotated[Path, typer.Option("--dir", help="The folder of the baselines.", show_default=".tinysim/baselines")]
 _FOLDER = Path(".tinysim") / "baselines"
-_BudgetFile = Annotated[Path | None, typer.Option("--budget", help="A TOML file with budgets, such as latency <= 20 ms on stm32l4r5zi.")]
-_Markdown = Annotated[str | None, typer.Option(help="Write Markdown, for a comment on a pull request.", metavar="FILE|-")]
+_BudgetFile = Annotated[
+    Path | None, typer.Option("--budget", help="A TOML file with budgets, such as latency <= 20 ms on stm32l4r5zi.")
+]
+_Markdown = Annotated[
+    str | None, typer.Option(help="Write Markdown, for a comment on a pull request.", metavar="FILE|-")
+]
 _Junit = Annotated[str | None, typer.Option(help="Write JUnit XML, for CI.", metavar="FILE|-")]
 _Json = Annotated[str | None, typer.Option(help="Write the comparison as JSON.", metavar="FILE|-")]
 
@@ -36,9 +43,11 @@ def register(app: typer.Typer) -> None:
 
     @group.command(epilog="Example: tinysim run firmware.elf -p stm32l4r5zi --json - | tinysim baseline save main -")
     def save(
-        name: _Name, results: _Results, folder: _Dir = _FOLDER,
+        name: _Name,
+        results: _Results,
+        folder: _Dir = _FOLDER,
         force: Annotated[bool, typer.Option("--force", help="Replace a baseline of this name.")] = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Keep results under a name."""
         from tinysim import baseline
 
@@ -48,10 +57,17 @@ def register(app: typer.Typer) -> None:
 
     @group.command(epilog="Example: tinysim baseline compare main results.json --max-regression 1%")
     def compare(
-        name: _Name, results: _Results, folder: _Dir = _FOLDER,
-        max_regression: Annotated[str, typer.Option(help="How much cycles and memory may grow; beyond it the exit code is 3.")] = "0%",
-        budget: _BudgetFile = None, markdown: _Markdown = None, junit: _Junit = None, json: _Json = None,
-    ) -> None:  # fmt: skip
+        name: _Name,
+        results: _Results,
+        folder: _Dir = _FOLDER,
+        max_regression: Annotated[
+            str, typer.Option(help="How much cycles and memory may grow; beyond it the exit code is 3.")
+        ] = "0%",
+        budget: _BudgetFile = None,
+        markdown: _Markdown = None,
+        junit: _Junit = None,
+        json: _Json = None,
+    ) -> None:
         """Compare results with a baseline; exit code 3 when something grew by more than is allowed."""
         from tinysim import baseline
         from tinysim.units import parse_percent
@@ -63,8 +79,12 @@ def register(app: typer.Typer) -> None:
 
     @group.command(epilog="Example: tinysim baseline check results.json --budget budgets.toml")
     def check(
-        results: _Results, budget: _BudgetFile, markdown: _Markdown = None, junit: _Junit = None, json: _Json = None,
-    ) -> None:  # fmt: skip
+        results: _Results,
+        budget: _BudgetFile,
+        markdown: _Markdown = None,
+        junit: _Junit = None,
+        json: _Json = None,
+    ) -> None:
         """Check results against budgets, without a baseline; exit code 3 when one is exceeded."""
         _finish(None, 0.0, _read(results), budget, markdown, junit, json)
 
@@ -93,15 +113,22 @@ def _read(paths: Sequence[str]) -> list[Result]:
         try:
             data = json.loads(sys.stdin.read())
         except ValueError as error:
-            raise InputError(f"standard input is not JSON: {error}", hint="pipe `tinysim run ... --json -` into it") from error
+            raise InputError(
+                f"standard input is not JSON: {error}", hint="pipe `tinysim run ... --json -` into it"
+            ) from error
         found += [Result.from_dict(item) for item in (data if isinstance(data, list) else [data])]
     return found
 
 
 def _finish(
-    comparison: Comparison | None, percent: float, measured: Sequence[Result], budget_file: Path | None, markdown: str | None,
-    junit: str | None, json: str | None,
-) -> None:  # fmt: skip
+    comparison: Comparison | None,
+    percent: float,
+    measured: Sequence[Result],
+    budget_file: Path | None,
+    markdown: str | None,
+    junit: str | None,
+    json: str | None,
+) -> None:
     """Write and show what was asked for; raise BudgetError when something is worse than allowed."""
     from tinysim.budget import check, read_budgets
     from tinysim.views.comparison import comparison_record, show_comparison, show_verdicts, to_comparison_markdown
@@ -146,4 +173,6 @@ def _failure(comparison: Comparison | None, percent: float, verdicts: Sequence[V
     if not lines:
         return None
     first, *more = "\n".join(lines).splitlines()
-    return BudgetError(first, hint="accept it with `tinysim baseline save --force`, or make it smaller", details="\n".join(more))
+    return BudgetError(
+        first, hint="accept it with `tinysim baseline save --force`, or make it smaller", details="\n".join(more)
+    )

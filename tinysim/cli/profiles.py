@@ -68,7 +68,10 @@ class ProfileOutputs:
             write_text(to_speedscope(result), self.speedscope)
         if self.callgrind and main.profile:
             lines = _lines_by_function(measured, 0 if measured.estimate.run.regions else None)
-            write_text(to_callgrind(main.profile, result.firmware.path, lines, (main.cycles, main.instructions)), self.callgrind)
+            write_text(
+                to_callgrind(main.profile, result.firmware.path, lines, (main.cycles, main.instructions)),
+                self.callgrind,
+            )
 
     def print(self, console: Console, result: Result, measured: Measured) -> None:
         """Print call trees and annotated functions. Raises ImageError for a function that is not there."""

@@ -1,11 +1,13 @@
 """Markers: which functions, stretches, layers and single calls are open, followed natively.
 
 How a marker opens and closes
-- A function opens when its first instruction is reached by a call, or by a jump from elsewhere (a tail call, which opens inside its
-  caller). A jump to the entry of the function that is innermost at the same stack pointer is a loop. It closes when its return
-  address is reached with the stack pointer it was entered with, or when a later instruction has moved the stack pointer above that
-  (longjmp, an exception). Tail calls in a circle close what they leave, so they do not pile up.
-- A stretch opens and closes by address alone, whatever the calls around it: stretches are the outermost markers of every chain.
+- A function opens when its first instruction is reached by a call, or by a jump from elsewhere (a tail call, which
+  opens inside its caller). A jump to the entry of the function that is innermost at the same stack pointer is a loop.
+  It closes when its return address is reached with the stack pointer it was entered with, or when a later instruction
+  has moved the stack pointer above that (longjmp, an exception). Tail calls in a circle close what they leave, so
+  they do not pile up.
+- A stretch opens and closes by address alone, whatever the calls around it: stretches are the outermost markers of
+  every chain.
 - A transition that opens or closes anything is never found inline: it comes through `_seldom` each time.
 """
 
@@ -80,7 +82,9 @@ def is_open(header: Any, phase: int, marker: int) -> bool:
 
 @njit(cache=True)
 def _reopened(header: Any, phase: int, marker: int) -> int:
-    """The phase in the chain of ``phase`` that says the same as ``marker`` opened in it: ends with it, same markers open. -1: none."""
+    """The phase in the chain of ``phase`` that says the same as ``marker`` opened in it: ends with it, same markers
+    open. -1: none.
+    """
     rows = words(header[P_PHASE], MAX_PHASES * ROW)
     above = phase
     while above:
@@ -98,7 +102,8 @@ def _reopened(header: Any, phase: int, marker: int) -> int:
 def phase_below(header: Any, phase: int, marker: int) -> int:
     """The phase of ``marker`` opened in ``phase``.
 
-    Recursion adds no phase where the same markers are open already: a chain stays as short as its set of markers allows.
+    Recursion adds no phase where the same markers are open already: a chain stays as short as its set of markers
+    allows.
     """
     table = words(header[P_PHASE_HASH], 2 * HASH_PHASES)
     at = find(table, HASH_PHASES, (phase << 24) | marker)
@@ -171,7 +176,9 @@ def push(header: Any, phase: int, marker: int, call: int, lr: int, sp: int) -> i
 
 @njit(cache=True)
 def pop(uc: Any, header: Any, phase: int, address: int) -> int:
-    """Close the functions that return to ``address`` here; the phase afterwards. A tail call and its caller end together."""
+    """Close the functions that return to ``address`` here; the phase afterwards. A tail call and its caller end
+    together.
+    """
     frames = words(header[P_FRAME], MAX_FRAMES * ROW)
     sp = register(uc, header, UC_ARM_REG_SP)
     while header[FRAMES] > header[FLOOR]:
@@ -186,7 +193,9 @@ def pop(uc: Any, header: Any, phase: int, address: int) -> int:
 
 @njit(cache=True)
 def unwind(header: Any, phase: int, sp: int) -> int:
-    """Close the functions whose part of the stack is gone; the phase afterwards. Another stack above this one's top closes nothing."""
+    """Close the functions whose part of the stack is gone; the phase afterwards. Another stack above this one's top
+    closes nothing.
+    """
     frames = words(header[P_FRAME], MAX_FRAMES * ROW)
     if sp > header[TOP_SP]:
         return phase

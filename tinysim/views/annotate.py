@@ -17,9 +17,15 @@ __all__ = ["show_annotated"]
 
 
 def show_annotated(
-    console: Console, function: Symbol, costs: Mapping[int, InstructionCost], lines: SourceLines, folders: Sequence[Path] = ()
+    console: Console,
+    function: Symbol,
+    costs: Mapping[int, InstructionCost],
+    lines: SourceLines,
+    folders: Sequence[Path] = (),
 ) -> None:
-    """Print ``function`` line by line; ``folders``: where sources are looked for when they are not where the compiler found them."""
+    """Print ``function`` line by line; ``folders``: where sources are looked for when they are not where the compiler
+    found them.
+    """
     total = sum(cost.cycles for cost in costs.values())
     console.print(f"\n[bold]{escape(short_name(function.shown))}[/]: {total:,.0f} cycles of its own")
     by_line = line_costs(costs, lines)
@@ -63,5 +69,11 @@ def _source(costs: Sequence[LineCost], text: list[str] | None, total: float) -> 
 def _instructions(costs: Mapping[int, InstructionCost], total: float) -> Table:
     table = _table("cycles", "share", "times", "address", "instruction")
     for address, cost in costs.items():
-        table.add_row(f"{cost.cycles:,.0f}", _share(cost.cycles, total), f"{cost.executions:,}", f"{address:#010x}", escape(cost.text))
+        table.add_row(
+            f"{cost.cycles:,.0f}",
+            _share(cost.cycles, total),
+            f"{cost.executions:,}",
+            f"{address:#010x}",
+            escape(cost.text),
+        )
     return table

@@ -1,6 +1,7 @@
 """Profiles in the callgrind format, for KCachegrind, QCachegrind and callgrind_annotate.
 
-Format: https://valgrind.org/docs/manual/cl-format.html. Costs are cycles and instructions; without source lines all is at line 0.
+Format: https://valgrind.org/docs/manual/cl-format.html. Costs are cycles and instructions; without source lines all
+is at line 0.
 """
 
 from __future__ import annotations
@@ -15,12 +16,25 @@ __all__ = ["to_callgrind"]
 
 
 def to_callgrind(
-    profile: Profile, command: str, lines: Mapping[str, tuple[LineCost, ...]] | None = None, summary: tuple[int, int] | None = None
+    profile: Profile,
+    command: str,
+    lines: Mapping[str, tuple[LineCost, ...]] | None = None,
+    summary: tuple[int, int] | None = None,
 ) -> str:
-    """``lines``: by function, the cost of its source lines; ``summary``: (cycles, instructions) of the whole, default: the profile's sum."""
+    """``lines``: by function, the cost of its source lines; ``summary``: (cycles, instructions) of the whole,
+    default: the profile's sum.
+    """
     lines = lines or {}
     total = summary or (sum(f.cycles for f in profile.functions), sum(f.instructions for f in profile.functions))
-    out = ["# callgrind format", "version: 1", "creator: tinysim", f"cmd: {command}", "positions: line", "events: Cycles Instructions", ""]
+    out = [
+        "# callgrind format",
+        "version: 1",
+        "creator: tinysim",
+        f"cmd: {command}",
+        "positions: line",
+        "events: Cycles Instructions",
+        "",
+    ]
     edges: dict[str, list[tuple[str, int, int, int]]] = {}
     for caller, callee, calls, cycles, instructions in called_from(profile):
         edges.setdefault(caller, []).append((callee, calls, cycles, instructions))
@@ -30,7 +44,12 @@ def to_callgrind(
         out += _self_costs(function.cycles, function.instructions, lines.get(function.name, ()), home)
         for callee, calls, cycles, instructions in edges.get(function.name, []):
             callee_home, callee_line = _home(lines.get(callee, ()))
-            out += [f"cfl={callee_home}", f"cfn={callee}", f"calls={calls} {callee_line}", f"{first} {cycles} {instructions}"]
+            out += [
+                f"cfl={callee_home}",
+                f"cfn={callee}",
+                f"calls={calls} {callee_line}",
+                f"{first} {cycles} {instructions}",
+            ]
         out.append("")
     out.append(f"totals: {total[0]} {total[1]}")
     return "\n".join(out) + "\n"

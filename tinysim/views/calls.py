@@ -28,7 +28,11 @@ def _range(calls: CallStatistics) -> str:
     mean = f"mean {calls.mean_cycles:,.1f}" if calls.mean_cycles is not None else "mean not known"
     if calls.min_cycles is None or calls.max_cycles is None:
         return f"{mean} cycles; only {calls.told_apart:,} were told apart, so no least and greatest (see --calls)"
-    own = f"; its own code {calls.self_min_cycles:,} to {calls.self_max_cycles:,}" if calls.self_min_cycles is not None else ""
+    own = (
+        f"; its own code {calls.self_min_cycles:,} to {calls.self_max_cycles:,}"
+        if calls.self_min_cycles is not None
+        else ""
+    )
     return f"min {calls.min_cycles:,}, {mean}, max {calls.max_cycles:,} cycles{own}"
 
 
@@ -42,9 +46,14 @@ def show_profile(console: Console, region: RegionCost, functions: int = 20, leas
     total = region.cycles
     for entry in region.profile.functions[:functions]:
         table.add_row(
-            escape(short_name(entry.name)), f"{entry.calls:,}", f"{entry.inclusive_cycles:,}", _share(entry.inclusive_cycles, total),
-            f"{entry.cycles:,}", _share(entry.cycles, total), f"{entry.instructions:,}",
-        )  # fmt: skip
+            escape(short_name(entry.name)),
+            f"{entry.calls:,}",
+            f"{entry.inclusive_cycles:,}",
+            _share(entry.inclusive_cycles, total),
+            f"{entry.cycles:,}",
+            _share(entry.cycles, total),
+            f"{entry.instructions:,}",
+        )
     if len(region.profile.functions) > functions:
         table.add_row(f"{len(region.profile.functions) - functions} more", "", "", "", "", "", "")
     console.print(table)

@@ -55,12 +55,25 @@ def show_comparison(console: Console, comparison: Comparison, percent: float) ->
         for column in ("what", "of", "before", "after", "change", "difference"):
             table.add_column(column, justify="left" if column in ("what", "of") else "right")
         for number, change in enumerate((*_totals(pair), *_details(pair))):
-            colour = "red" if id(change) in worse else "green" if change.delta < 0 else "yellow" if change.delta > 0 else "dim"
+            colour = (
+                "red"
+                if id(change) in worse
+                else "green"
+                if change.delta < 0
+                else "yellow"
+                if change.delta > 0
+                else "dim"
+            )
             what = change.metric.value if change.scope in (Scope.REGION, Scope.PROGRAM) else change.scope.value
             table.add_row(
-                what, escape(short_name(change.name)), _value(change, change.before), _value(change, change.after),
-                f"[{colour}]{_growth(change)}[/]", f"{change.delta:+,}" if change.delta else "", end_section=number + 1 == len(_totals(pair)),
-            )  # fmt: skip
+                what,
+                escape(short_name(change.name)),
+                _value(change, change.before),
+                _value(change, change.after),
+                f"[{colour}]{_growth(change)}[/]",
+                f"{change.delta:+,}" if change.delta else "",
+                end_section=number + 1 == len(_totals(pair)),
+            )
         console.print(table)
         for remark in pair.remarks:
             console.print(f"[yellow]note[/] {escape(remark)}")
@@ -88,21 +101,40 @@ def to_comparison_markdown(
         regressions = pair.regressions(percent)
         mark = "❌" if regressions or pair.answers_broke else "✅"
         assert comparison is not None
-        lines += [f"### {mark} {pair.title} against `{comparison.baseline}`", "", "| | before | after | change |", "| --- | ---: | ---: | ---: |"]
+        lines += [
+            f"### {mark} {pair.title} against `{comparison.baseline}`",
+            "",
+            "| | before | after | change |",
+            "| --- | ---: | ---: | ---: |",
+        ]
         for change in _totals(pair):
             name = f"{change.metric} of `{short_name(change.name)}`" if change.scope is Scope.REGION else change.name
             growth = f"**{_growth(change)}**" if change in regressions else _growth(change)
             lines.append(f"| {name} | {_value(change, change.before)} | {_value(change, change.after)} | {growth} |")
         details = _details(pair)
         if details:
-            lines += ["", "<details><summary>What changed most</summary>", "", "| | | cycles before | after | difference |"]
+            lines += [
+                "",
+                "<details><summary>What changed most</summary>",
+                "",
+                "| | | cycles before | after | difference |",
+            ]
             lines.append("| --- | --- | ---: | ---: | ---: |")
             for change in details:
-                row = (change.scope.value, f"`{short_name(change.name)}`", _value(change, change.before), _value(change, change.after))
+                row = (
+                    change.scope.value,
+                    f"`{short_name(change.name)}`",
+                    _value(change, change.before),
+                    _value(change, change.after),
+                )
                 lines.append(f"| {' | '.join(row)} | {change.delta:+,} |")
             lines += ["", "</details>"]
         lines += ["", *(f"> {remark}" for remark in pair.remarks)] if pair.remarks else []
-        lines += ["", "> **The model's answers were right in the baseline and are not any more.**"] if pair.answers_broke else []
+        lines += (
+            ["", "> **The model's answers were right in the baseline and are not any more.**"]
+            if pair.answers_broke
+            else []
+        )
         lines.append("")
     if comparison:
         lines += [f"- not measured this time: {name}" for name in comparison.missing]
@@ -111,16 +143,27 @@ def to_comparison_markdown(
         lines += ["", "| budget | | measured |", "| --- | --- | ---: |"]
         for verdict in verdicts:
             value = verdict.budget.shown(verdict.value)
-            lines.append(f"| `{verdict.budget}` on {verdict.subject} | {'✅' if verdict.kept else '❌'} | {value} |".replace(" on on ", " on "))
+            lines.append(
+                f"| `{verdict.budget}` on {verdict.subject} | {'✅' if verdict.kept else '❌'} | {value} |".replace(
+                    " on on ", " on "
+                )
+            )
         lines += [f"| `{budget}` | not checked | |" for budget in unused]
     return "\n".join(lines).strip() + "\n"
 
 
 def _change_record(change: Change) -> dict[str, Any]:
     return {
-        "scope": change.scope.value, "metric": change.metric.value, "name": change.name, "region": change.region or None,
-        "unit": change.metric.unit, "before": change.before, "after": change.after, "delta": change.delta, "percent": change.percent,
-    }  # fmt: skip
+        "scope": change.scope.value,
+        "metric": change.metric.value,
+        "name": change.name,
+        "region": change.region or None,
+        "unit": change.metric.unit,
+        "before": change.before,
+        "after": change.after,
+        "delta": change.delta,
+        "percent": change.percent,
+    }
 
 
 def comparison_record(
@@ -128,7 +171,9 @@ def comparison_record(
 ) -> dict[str, Any]:
     """JSON values, schema ``tinysim.comparison/1``."""
     pairs = comparison.pairs if comparison else ()
-    failed = any(pair.regressions(percent) or pair.answers_broke for pair in pairs) or any(not verdict.kept for verdict in verdicts)
+    failed = any(pair.regressions(percent) or pair.answers_broke for pair in pairs) or any(
+        not verdict.kept for verdict in verdicts
+    )
     return {
         "schema": SCHEMA,
         "baseline": comparison.baseline if comparison else None,
@@ -149,7 +194,8 @@ def comparison_record(
         "missing": list(comparison.missing) if comparison else [],
         "added": list(comparison.added) if comparison else [],
         "budgets": [
-            {"budget": str(v.budget), "subject": v.subject, "value": v.value, "limit": v.budget.limit, "kept": v.kept} for v in verdicts
+            {"budget": str(v.budget), "subject": v.subject, "value": v.value, "limit": v.budget.limit, "kept": v.kept}
+            for v in verdicts
         ],
         "unused_budgets": [str(budget) for budget in unused],
     }

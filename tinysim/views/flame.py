@@ -13,7 +13,9 @@ _SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
 
 def to_folded(profile: Profile) -> str:
-    """One line a stack: its functions separated by semicolons, a space, its cycles. The lines add up to the region's cycles."""
+    """One line a stack: its functions separated by semicolons, a space, its cycles. The lines add up to the region's
+    cycles.
+    """
     lines = (f"{';'.join(_frame(name) for name in cost.stack)} {cost.cycles}" for cost in profile.stacks if cost.cycles)
     return "".join(line + "\n" for line in lines)
 

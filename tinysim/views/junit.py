@@ -1,4 +1,6 @@
-"""Comparisons and budgets as JUnit XML, which every CI system shows: one test case a value that decides, one a budget."""
+"""Comparisons and budgets as JUnit XML, which every CI system shows: one test case a value that decides, one a
+budget.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def to_junit(comparison: Comparison | None, percent: float, verdicts: Sequence[V
                 name = f"{change.metric} of {change.name}" if change.scope is Scope.REGION else change.name
                 _case(suite, name, pair.title, str(change) if change in failed else None, culprits)
         if pair.before.outputs is not None:
-            _case(suite, "outputs", pair.title, "the answers were right in the baseline" if pair.answers_broke else None)
+            _case(
+                suite, "outputs", pair.title, "the answers were right in the baseline" if pair.answers_broke else None
+            )
         _count(suite)
     if verdicts:
         suite = ET.SubElement(root, "testsuite", name="budgets")
