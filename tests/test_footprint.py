@@ -146,7 +146,7 @@ def test_what_just_fits_is_accepted(plain: Part) -> None:
     check_capacity(plain, {"code": FLASH, "data": RAM - 100, "arena": 100}, "it")
 
 
-@ALLOWED
+@settings(ALLOWED, max_examples=15)
 @given(code=st.integers(0, 3 * FLASH), data=st.integers(0, 2 * RAM), arena=st.integers(0, 2 * RAM))
 def test_missing_bytes_are_those_above_what_the_part_has(plain: Part, code: int, data: int, arena: int) -> None:
     needed = {"code": code, "data": data, "arena": arena}
