@@ -33,7 +33,7 @@ def footprint(
 ) -> MemoryUse:
     """How much of ``part``'s memories ``image`` takes.
 
-    A section takes flash where its bytes are stored in a memory that keeps them, and RAM where it lives in writable memory; initialised
+    A section takes flash where it has bytes that must be kept, and RAM where it lives in writable memory; initialised
     data takes both. ``stack_peak_bytes`` (from the run) is added to RAM; sections that only reserve stack or heap are not.
     ``weights_bytes`` overrides the size of the ``.weights`` section with the model's own constant data.
     """
@@ -43,15 +43,15 @@ def footprint(
     flash = ram = 0
     for section in image.sections:
         home = part.region_at(section.address)
-        store = part.region_at(section.load_address) if section.stored else None
         purpose = _purpose(section)
         in_ram = home is not None and home.kind.writable and purpose != "reserve"
-        in_flash = store is not None and not store.kind.writable
+        in_flash = section.stored  # what a loader puts into RAM has to be kept somewhere too
         sections.append(SectionUse(section.name, section.address, section.bytes, home.name if home else "?", purpose, in_flash, in_ram))
         by_purpose[purpose] = by_purpose.get(purpose, 0) + section.bytes
         if in_flash:
             flash += section.bytes
-            _occupy(part, section.load_address, section.bytes, used)
+            if not in_ram or section.load_address != section.address:
+                _occupy(part, section.load_address, section.bytes, used)
         if in_ram:
             ram += section.bytes
             _occupy(part, section.address, section.bytes, used)
