@@ -45,7 +45,8 @@ def footprint(
         home = part.region_at(section.address)
         purpose = _purpose(section)
         in_ram = home is not None and home.kind.writable and purpose != "reserve"
-        in_flash = section.stored  # what a loader puts into RAM has to be kept somewhere too
+        # what a loader puts into RAM has to be kept somewhere too
+        in_flash = section.stored and part.region_at(section.load_address) is not None
         sections.append(SectionUse(section.name, section.address, section.bytes, home.name if home else "?", purpose, in_flash, in_ram))
         by_purpose[purpose] = by_purpose.get(purpose, 0) + section.bytes
         if in_flash:

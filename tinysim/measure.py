@@ -16,7 +16,7 @@ from tinysim.estimate import Estimate
 from tinysim.footprint import footprint
 from tinysim.image import Image, load_image
 from tinysim.layers import InterpreterLoop, find_interpreter_loop, found_layers
-from tinysim.memory.pricers import MemoryOptions, MemoryPricers
+from tinysim.memory.pricers import IDEAL_MEMORY, MemoryOptions, MemoryPricers
 from tinysim.part import Part, load_part
 from tinysim.profile import call_statistics, profile_of
 from tinysim.result import ErrorBound, FirmwareInfo, RegionCost, Result
@@ -130,6 +130,8 @@ def run(
     profile: bool = False,
     calls_apart: int = CALLS_APART,
     advice: bool = False,
+    engine: str = "unicorn",
+    renode: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Run an ELF file on a part and price what was asked for; without regions, all that ran.
@@ -141,7 +143,7 @@ def run(
     """
     return measure(
         firmware, part, functions=functions, between=between, until=until, clock=clock, memory=memory, core_file=core_file, max_instructions=max_instructions,
-        profile=profile, calls_apart=calls_apart, advice=advice, progress=progress,
+        profile=profile, calls_apart=calls_apart, advice=advice, engine=engine, renode=renode, progress=progress,
     )[0]
 
 
@@ -159,6 +161,8 @@ def measure(
     profile: bool = False,
     calls_apart: int = CALLS_APART,
     advice: bool = False,
+    engine: str = "unicorn",
+    renode: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Result, Measured]:
     """The same as `run`, with what the Result was made from."""
@@ -169,6 +173,10 @@ def measure(
     regions = find_regions(image, functions, between)
     if progress:
         progress(f"running {image.path.name} on {target.title}", 0, 0)
+    if engine == "renode":
+        return _in_renode(image, target, core, regions, clock_hz, until, max_instructions, renode, unseen=(profile, advice))
+    if engine != "unicorn":
+        raise InputError(f"no engine {engine!r}", hint="use unicorn or renode")
     pricers = MemoryPricers(target, core, [clock_hz], memory or MemoryOptions())
     measured = execute(image, target, core, regions, pricers, clock_hz, until=until, max_instructions=max_instructions, profile=profile,
                        calls_apart=calls_apart)
@@ -181,6 +189,26 @@ def measure(
 
         result = _advised(result, measured, again)
     return result, measured
+
+
+def _in_renode(
+    image: Image, part: Part, core: Core, regions: Sequence[MeasuredRegion], clock_hz: int, until: str | None, max_instructions: int,
+    renode: str | Path | None, *, unseen: tuple[bool, bool],
+) -> tuple[Result, Measured]:
+    """The same program in Renode, priced as ours is. Raises EngineError for trouble with Renode."""
+    from tinysim.renode.execute import execute as execute_in_renode
+
+    if any(unseen):
+        raise InputError("Renode does not tell calls apart", hint="use --profile and --advice with --engine unicorn")
+    ran = execute_in_renode(image, part, core, regions, until=until, max_instructions=max_instructions, renode=renode)
+    counted = f"Renode's own counters: {ran.executed_instructions:,} instructions executed" + (
+        "" if ran.cyccnt is None else f", CYCCNT {ran.cyccnt:,} (instructions times a constant, not cycles)"
+    )
+    unseen_memory = "Renode shows no data accesses: wait states, caches and buses are not in this estimate"
+    measured = Measured(
+        ran.estimate, image, part, core, ran.stack_top, ran.lowest_sp, (*ran.warnings, IDEAL_MEMORY, unseen_memory, counted), None
+    )
+    return dataclasses.replace(_result(measured, regions, clock_hz), engine="renode"), measured
 
 
 def _advised(result: Result, measured: Measured, again: Callable[[MemoryOptions], int]) -> Result:

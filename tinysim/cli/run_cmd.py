@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
         until: Annotated[str | None, typer.Option(help="Where the program counts as finished.", metavar="SYMBOL")] = None,
         max_instructions: Annotated[int, typer.Option(help="Give up after so much code (counted in halfwords).")] = 1_000_000_000,
         engine: Annotated[str, typer.Option(help="unicorn or renode.")] = "unicorn",
+        renode: Annotated[str | None, typer.Option(help="Where Renode is, if not on PATH or in RENODE_PATH.", metavar="PATH")] = None,
         ideal_memory: Annotated[bool, typer.Option("--ideal-memory", help="Leave flash wait states and caches out.")] = False,
         caches: Annotated[str | None, typer.Option(help="on or off, instead of what the firmware sets.")] = None,
         prefetch: Annotated[str | None, typer.Option(help="on or off, instead of what the firmware sets.")] = None,
@@ -42,7 +43,6 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run firmware on a part and say how many cycles its functions take, and why."""
         from tinysim.cli.profiles import ProfileOutputs, split_names
-        from tinysim.errors import InputError
         from tinysim.measure import explain_function, measure
         from tinysim.timing.explain import to_dicts
         from tinysim.views import show_layers, show_region, show_results
@@ -50,14 +50,13 @@ def register(app: typer.Typer) -> None:
         from tinysim.views.calls import show_calls
         from tinysim.views.explained import show_explained
 
-        if engine not in ("unicorn", "renode"):
-            raise InputError(f"no engine {engine!r}", hint="use --engine unicorn or --engine renode")
         outputs = ProfileOutputs(profile, flame, speedscope, callgrind, tuple(split_names(annotate or [])), tuple(source or []))
         with progress_bar() as progress:
             result, measured = measure(
                 firmware, part, functions=split_names(function or []), between=split_names(between or []), until=until, clock=clock,
                 memory=memory_options(ideal_memory, caches, prefetch), core_file=core,
-                max_instructions=max_instructions, profile=outputs.wanted, calls_apart=calls, advice=advice, progress=progress,
+                max_instructions=max_instructions, profile=outputs.wanted, calls_apart=calls, advice=advice, engine=engine, renode=renode,
+                progress=progress,
             )
         explained = {name: explain_function(measured, name) for name in split_names(explain or [])}
         if json:
