@@ -288,3 +288,34 @@ def test_the_command_writes_what_viewers_read(elf: Path, tmp_path: Path, capsys:
 
 def test_commas_inside_brackets_belong_to_a_name() -> None:
     assert split_names(["a,b", "f(int, std::pair<int, int>), c"]) == ["a", "b", "f(int, std::pair<int, int>)", "c"]
+
+
+# -- interrupts -------------------------------------------------------------------------------------------------------
+
+TICKING = """
+#define APART __attribute__((noinline, noclone))
+volatile int ticks, total;
+APART void halt(void) { for (;;) __asm volatile(""); }
+APART void count(void) { ticks++; }
+void tick(void) { count(); }
+APART void work(void) { while (ticks < 5) total++; }
+void start(void) {
+    *(volatile unsigned *)0xE000E014 = 399; *(volatile unsigned *)0xE000E018 = 0; *(volatile unsigned *)0xE000E010 = 7;
+    work(); halt();
+}
+__attribute__((section(".vectors"), used)) void (*const vectors[16])(void) = {
+    (void (*)(void))0x20010000, start, [15] = tick };
+"""
+
+
+def test_handlers_are_in_the_tree_below_what_they_interrupt(tmp_path: Path) -> None:
+    elf = build(tmp_path, TICKING, "-O1", "-g")
+    result, _ = measure(elf, PART, functions=["work", "count"], until="halt", profile=True)
+    work, count = result.regions
+    assert work.profile is not None and work.per_call is not None
+    assert (work.calls, count.calls) == (1, 5)
+    assert sum(cost.cycles for cost in work.profile.stacks) == work.cycles
+    calls = {cost.stack: cost.calls for cost in work.profile.stacks}
+    assert calls["work", "[SysTick]", "tick", "count"] == 5
+    assert 5 * 400 - 100 < work.cycles < 5 * 400 + 200, "five periods of the timer"
+    assert flat(work.profile)["count"][2] == count.cycles

@@ -12,7 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from tinysim.engine.run import CALL_MARKER, FUNCTION_MARKER, LAYER_MARKER
+from tinysim.engine.interrupts import exception_name
+from tinysim.engine.run import CALL_MARKER, EXCEPTION_MARKER, FUNCTION_MARKER, LAYER_MARKER, TASK_MARKER
 from tinysim.errors import InputError
 from tinysim.estimate import Estimate, whole
 from tinysim.result import CallStatistics, FunctionProfile, Profile, StackCost
@@ -27,13 +28,26 @@ class _Sum:
     cycles: float = 0.0
 
 
-def _functions_of(estimate: Estimate, phase: int, region: int | None) -> tuple[int, ...]:
-    """Addresses of the functions open in a phase inside the region's outermost entry, outermost first."""
-    run = estimate.run
-    chain = list(run.chain(phase))
+def _stack(estimate: Estimate, phase: int, region: int | None) -> tuple[str, ...]:
+    """Names of the functions open in a phase inside the region's outermost entry, outermost first; exceptions and
+    tasks in brackets.
+    """
+    chain = list(estimate.run.chain(phase))
     if region is not None:
         chain = chain[: len(chain) - 1 - chain[::-1].index(region)]
-    return tuple(run.functions[m - FUNCTION_MARKER] for m in reversed(chain) if FUNCTION_MARKER <= m < LAYER_MARKER)
+    return tuple(_marker_name(estimate, marker) for marker in reversed(chain) if _has_name(marker))
+
+
+def _has_name(marker: int) -> bool:
+    return EXCEPTION_MARKER <= marker < LAYER_MARKER
+
+
+def _marker_name(estimate: Estimate, marker: int) -> str:
+    if marker >= FUNCTION_MARKER:
+        return _name(estimate, estimate.run.functions[marker - FUNCTION_MARKER])
+    if marker >= TASK_MARKER:
+        return f"[task {marker - TASK_MARKER}]"
+    return f"[{exception_name(marker - EXCEPTION_MARKER)}]"
 
 
 def _name(estimate: Estimate, address: int) -> str:
@@ -48,10 +62,10 @@ def _by_stack(estimate: Estimate, region: int | None) -> Mapping[tuple[str, ...]
     sums: dict[tuple[str, ...], _Sum] = {}
     for number in run.phases_of(region):
         phase = run.phases[number]
-        stack = tuple(_name(estimate, address) for address in _functions_of(estimate, number, region))
-        if FUNCTION_MARKER <= phase.marker < LAYER_MARKER and phase.entries:
+        stack = _stack(estimate, number, region)
+        if _has_name(phase.marker) and phase.entries:
             sums.setdefault(stack, _Sum()).calls += phase.entries
-        for block in np.flatnonzero(executions[number]):
+        for block in np.flatnonzero((executions[number] != 0) | (cycles[number] != 0)):
             own = block_names[block]
             # code of another function that was not called: the entry of the program, or a jump into the middle of it
             place = sums.setdefault(stack if stack and stack[-1] == own else (*stack, own), _Sum())

@@ -34,6 +34,8 @@ _PRINTF = (
 )
 _FLOAT_FORMATTERS = ("_printf_float", "_dtoa_r")
 _LEAST_SHARE = 0.01
+_LEAST_CALLS_SHARE = 0.005
+"""Of the cycles, spent in library arithmetic: less is set-up code."""
 
 
 def _matching(case: Case, pattern: re.Pattern[str]) -> list[FunctionUse]:
@@ -41,7 +43,10 @@ def _matching(case: Case, pattern: re.Pattern[str]) -> list[FunctionUse]:
 
 
 def _listed(uses: Sequence[FunctionUse], most: int = 4) -> str:
-    text = ", ".join(f"{use.symbol.name} {use.entries:,} times ({use.cycles:,} cycles)" for use in uses[:most])
+    def times(use: FunctionUse) -> str:
+        return f" {use.entries:,} times" if use.entries else ""  # entered in its middle, by a function beside it
+
+    text = ", ".join(f"{use.symbol.name}{times(use)} ({use.cycles:,} cycles)" for use in uses[:most])
     return text + (f" and {len(uses) - most} more" if len(uses) > most else "")
 
 
@@ -51,6 +56,8 @@ def soft_float(case: Case) -> Iterator[Finding]:
     if case.part.fpu == "none" or not uses:
         return
     cycles = sum(use.cycles for use in uses)
+    if case.share(cycles) < _LEAST_CALLS_SHARE:
+        return
     yield case.finding(
         "soft-float",
         f"floating point in software, though {case.part.title} has an FPU",
@@ -66,6 +73,8 @@ def double_arithmetic(case: Case) -> Iterator[Finding]:
     if not uses:
         return
     cycles = sum(use.cycles for use in uses)
+    if case.share(cycles) < _LEAST_CALLS_SHARE:
+        return
     if case.part.fpu.endswith("-dp"):
         action = "build with -mfpu=fpv5-d16 and -mfloat-abi=hard: this FPU computes doubles"
     else:
