@@ -1,7 +1,7 @@
 """A core: instruction timing as data, every value with a source.
 
-What the values mean is up to the pipeline of the core (``tinysim/timing/single_issue.py``, ``dual_issue.py``); the fields
-a pipeline knows stand in :data:`CLASS_FIELDS` and :data:`PARAMETERS`.
+What the values mean is up to the pipeline of the core (``tinysim/timing/single_issue.py``, ``dual_issue.py``); the
+fields a pipeline knows stand in :data:`CLASS_FIELDS` and :data:`PARAMETERS`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from tinysim.isa import InstructionSet, load_isa
 from tinysim.timing.causes import CAUSES, Cause
 from tinysim.tomlfile import Table, read_toml
 
-__all__ = ["CONSUMERS", "Confidence", "Core", "Finding", "Parameter", "Pipeline", "check_core", "load_core", "read_core"]
+__all__ = [
+    "CONSUMERS", "Confidence", "Core", "Finding", "Parameter", "Pipeline", "check_core", "load_core", "read_core",
+]  # fmt: skip
 
 SCHEMA = "tinysim.core/1"
 
@@ -43,7 +45,9 @@ class Confidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One number of a core. ``open``: not settled by any source; calibration may choose it between ``low`` and ``high``."""
+    """One number of a core. ``open``: not settled by any source; calibration may choose it between ``low`` and
+    ``high``.
+    """
 
     name: str
     value: int
@@ -111,23 +115,33 @@ CLASS_FIELDS: Mapping[Pipeline, tuple[str, ...]] = {
         "cycles", "per_word", "data_phase", "joins", "address_late", "fp", "fp_late", "addend_late", "unit_busy",
         "register_offset", "stores", "after_store", "folds", "hides", "divides",
     ),
-    Pipeline.DUAL_ISSUE: ("cycles", "words_per_cycle", "even_aligned", "placed_early", "fused", "accumulator_early", "after_fused"),
+    Pipeline.DUAL_ISSUE: (
+        "cycles", "words_per_cycle", "even_aligned", "placed_early", "fused", "accumulator_early", "after_fused",
+    ),
 }  # fmt: skip
-"""Fields of a timing, by pipeline. Numbers may name a parameter; flags are true or false; the last rows below are words."""
+"""Fields of a timing, by pipeline. Numbers may name a parameter; flags are true or false; the last rows below are
+words.
+"""
 
-FIELD_WORDS: Mapping[str, tuple[str, ...]] = {"placed_early": ("no", "older", "either"), "after_fused": ("no", "older", "blocked", "transfer")}
+FIELD_WORDS: Mapping[str, tuple[str, ...]] = {
+    "placed_early": ("no", "older", "either"),
+    "after_fused": ("no", "older", "blocked", "transfer"),
+}
+"""Fields whose value is a word: its place in the list is the number a pipeline sees."""
 
 PARAMETERS: Mapping[Pipeline, tuple[str, ...]] = {
     Pipeline.SINGLE_ISSUE: (
         "fifo_words", "fetch_latency", "direct_branch_request", "register_branch_request", "loaded_branch_request",
         "table_branch_request", "untaken_branch_steals", "it_folds", "address_use", "load_after_store", "nop_hides",
         "unaligned_halfword", "unaligned_odd", "fp_result_use", "fp_release_delay", "odd_wide_group",
-        "division", "division_smaller", "division_base", "division_bits_per_cycle", "wrong_path_fetch", "slaves_pipeline",
+        "division", "division_smaller", "division_base", "division_bits_per_cycle", "wrong_path_fetch",
+        "slaves_pipeline",
     ),
     Pipeline.DUAL_ISSUE: (
         "fetch_bytes", "branch_pairs_with_target", "misprediction", "misprediction_settled", "flags_settled",
         "misprediction_indirect", "predictor_history", "return_stack", "bank_bit", "store_to_load", "unaligned_load",
-        "unaligned_load_younger", "store_queue", "store_drain", "store_drain_alternating", "fused_block", "fused_block_transfer",
+        "unaligned_load_younger", "store_queue", "store_drain", "store_drain_alternating", "fused_block",
+        "fused_block_transfer",
     ),
 }  # fmt: skip
 """Parameters a pipeline needs; a file may define more and use them as values."""
@@ -242,9 +256,8 @@ def _latencies(root: Table, parameters: Mapping[str, Parameter]) -> dict[str, La
             if key not in table:
                 raise table.error(f"no latency for {key!r}", None, hint="add it, in cycles")
         values = {key: _field(table, key, parameters) for key in CONSUMERS}
-        found[name] = Latency(
-            name, values, _cause(table, Cause.OPERAND_USE), table.string("source"), table.choice("confidence", Confidence)
-        )
+        cause, confidence = _cause(table, Cause.OPERAND_USE), table.choice("confidence", Confidence)
+        found[name] = Latency(name, values, cause, table.string("source"), confidence)
         table.close()
     return found
 
@@ -276,12 +289,10 @@ def _timings(root: Table, pipeline: Pipeline, isa: InstructionSet, parameters: M
 def _forbidden(root: Table) -> tuple[ForbiddenPair, ...]:
     found = []
     for table in root.tables("forbidden_pair"):
-        found.append(
-            ForbiddenPair(
-                table.string("older"), table.string("younger"), table.string("reason"),
-                "same_bank" in table and table.flag("same_bank"), table.string("source"), table.choice("confidence", Confidence),
-            )  # fmt: skip
-        )
+        same_bank = "same_bank" in table and table.flag("same_bank")
+        older, younger, reason = table.string("older"), table.string("younger"), table.string("reason")
+        source, confidence = table.string("source"), table.choice("confidence", Confidence)
+        found.append(ForbiddenPair(older, younger, reason, same_bank, source, confidence))
         table.close()
     return tuple(found)
 
@@ -297,7 +308,9 @@ def read_core(path: Path) -> Core:
     parameters = {name: _parameter(name, table) for name, table in root.need("parameters").children()}
     for name in PARAMETERS[pipeline]:
         if name not in parameters:
-            raise root.need("parameters").error(f"the {pipeline.value} pipeline needs {name!r}", hint=f"add [parameters.{name}]")
+            raise root.need("parameters").error(
+                f"the {pipeline.value} pipeline needs {name!r}", hint=f"add [parameters.{name}]"
+            )
     latencies = _latencies(root, parameters)
     fpu, error = root.need("fpu"), root.need("error")
     variants = {name: fpu.need("variants").strings(name) for name in fpu.need("variants")}
@@ -330,7 +343,8 @@ def load_core(name: str | Path) -> Core:
 
 
 def check_core(path: Path) -> list[Finding]:
-    """Everything wrong with a core file; empty when it is fine. An error that stops reading is the only finding then."""
+    """Everything wrong with a core file; empty when it is fine. An error that stops reading is the only finding then.
+    """
     try:
         core = read_core(path)
     except PartError as error:

@@ -42,7 +42,14 @@ ReadCode = Callable[[int, int], bytes]
 NO_OFFSET = -(1 << 40)
 """Stands where an access has no constant offset from its base."""
 
-_CONDITIONS = frozenset(["eq", "ne", "hs", "lo", "cs", "cc", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le"])
+_CONDITIONS = frozenset(
+    ("eq", "ne", "hs", "lo", "cs", "cc", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le")
+)
+_MASKS = (
+    "operand", "shifted", "extract", "multiplicand", "accumulator", "base", "index", "data", "result", "loaded",
+    "writeback",
+)  # fmt: skip
+"""Fields of an instruction that are register masks; the first eight are read."""
 
 
 class Memory(IntEnum):
@@ -80,12 +87,13 @@ class Trait(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction. Masks are register masks as the module describes them; names of fields are the columns of a program table.
+    """One instruction. Masks are register masks as the module describes them; names of fields are the columns of a
+    program table.
 
-    ``operand``, ``shifted``, ``extract``, ``multiplicand``, ``accumulator``, ``base``, ``index``, ``data``: read, by what for.
-    ``result``: written by executing (flags included), ``loaded``: written by memory, ``writeback``: an updated address base.
-    ``words``: 32-bit transfers (0: no access), ``bytes``: size of one access, ``offset``: constant offset of the access
-    from its base, NO_OFFSET when there is none.
+    ``operand``, ``shifted``, ``extract``, ``multiplicand``, ``accumulator``, ``base``, ``index``, ``data``: read, by
+    what for. ``result``: written by executing (flags included), ``loaded``: written by memory, ``writeback``: an
+    updated address base. ``words``: 32-bit transfers (0: no access), ``bytes``: size of one access, ``offset``:
+    constant offset of the access from its base, NO_OFFSET when there is none.
     """
 
     address: int
@@ -238,9 +246,7 @@ class InstructionSet:
 def _assemble(
     form: _Form, operands: list[Operand], text: str, mnemonic: str, size: int, sets_flags: bool, conditional: bool
 ) -> Instruction:
-    masks = dict.fromkeys(
-        ("operand", "shifted", "extract", "multiplicand", "accumulator", "base", "index", "data", "result", "loaded", "writeback"), 0
-    )
+    masks = dict.fromkeys(_MASKS, 0)
     traits, words, offset = 0, form.words, NO_OFFSET
     for operand, token in zip(operands, form.tokens, strict=True):
         for role in operand.roles(token):
@@ -281,7 +287,7 @@ def _assemble(
         traits |= Trait.DECIDES
     elif conditional:
         traits |= Trait.PREDICATED
-    for role in ("operand", "shifted", "extract", "multiplicand", "accumulator", "base", "index", "data"):
+    for role in _MASKS[:8]:
         masks[role] &= ~PC_BIT
     return Instruction(
         0, size, text, mnemonic, form.class_name, form.class_number,
@@ -344,8 +350,8 @@ def decode(
 ) -> Program:
     """Decodes blocks of code.
 
-    ``block_address``, ``block_size``: shape (blocks,), bytes. Blocks may overlap or touch; a block may end anywhere between
-    two instructions. Raises UnpricedError at an instruction that the data does not know.
+    ``block_address``, ``block_size``: shape (blocks,), bytes. Blocks may overlap or touch; a block may end anywhere
+    between two instructions. Raises UnpricedError at an instruction that the data does not know.
     """
     isa = isa or load_isa()
     starts = block_address.astype(np.int64)

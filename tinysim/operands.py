@@ -80,7 +80,9 @@ class Operand:
         return (_READ.get(role) or _WRITTEN[role]) if dot else ()
 
     def is_rotated(self, size: int, plain: int) -> bool:
-        """Whether it is an immediate of a 32-bit encoding that is neither a plain number up to ``plain`` nor a repeated byte."""
+        """Whether it is an immediate of a 32-bit encoding that is neither a plain number up to ``plain`` nor a
+        repeated byte.
+        """
         value = self.value & 0xFFFFFFFF
         if self.kind != "i" or size == 2 or value <= plain:
             return False
@@ -127,7 +129,8 @@ def _list(text: str) -> Operand | None:
 def parse_operands(text: str) -> list[Operand] | None:
     """The operands of ``r0, [r1, #4]!`` and the like; None when something in it is not understood.
 
-    A shift belongs to the register before it; an immediate after a plain address is a post-index and writes the base back.
+    A shift belongs to the register before it; an immediate after a plain address is a post-index and writes the base
+    back.
     """
     operands: list[Operand] = []
     for part in _SPLIT.split(text) if text else ():

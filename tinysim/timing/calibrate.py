@@ -35,7 +35,9 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """``values`` of the fitted parameters, the core with them, and relative errors in percent by measurement, before and after."""
+    """``values`` of the fitted parameters, the core with them, and relative errors in percent by measurement, before
+    and after.
+    """
 
     values: Mapping[str, int]
     core: Core
@@ -76,16 +78,17 @@ class _Fit:
 
 
 def calibrate(core: Core, measurements: Sequence[Measurement], names: Sequence[str] | None = None) -> Calibration:
-    """Chooses the open parameters (``names``, or all that matter) within their ranges by least squares of relative errors.
+    """Chooses the open parameters (``names``, or all that matter) within their ranges by least squares of relative
+    errors.
 
-    Raises InputError when there are no measurements, when a name is no open parameter, when a parameter changes none of the
-    measurements, or when they do not tell the parameters apart: more parameters than independent measurements.
+    Raises InputError when there are no measurements, when a name is no open parameter, when a parameter changes none
+    of the measurements, or when they do not tell the parameters apart: more parameters than independent measurements.
     """
     if not measurements:
         raise InputError("no measurements to calibrate with", hint="give at least one (program, cycles) pair")
     for measurement in measurements:
         if not measurement.cycles > 0:
-            raise InputError(f"{measurement.name}: {measurement.cycles} cycles", hint="give the measured cycles, above 0")
+            raise InputError(f"{measurement.name}: {measurement.cycles} cycles", hint="give what was measured, above 0")
     open_names = [parameter.name for parameter in core.open_parameters]
     for name in names or ():
         if name not in open_names:
@@ -138,7 +141,9 @@ def _search(fit: _Fit, chosen: Sequence[Parameter]) -> dict[str, int]:
 
 
 def write_core(calibration: Calibration, name: str, measurements: Sequence[Measurement]) -> str:
-    """The text of a core file with the fitted values, each with its new source; everything else as in the core's own file."""
+    """The text of a core file with the fitted values, each with its new source; everything else as in the core's own
+    file.
+    """
     programs = ", ".join(measurement.name for measurement in measurements)
     source = f"calibrated against {programs}: {calibration.mean_error_percent:.2f} % mean error"
     lines = []

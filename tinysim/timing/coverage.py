@@ -27,7 +27,8 @@ def coverage(cores: Sequence[Core]) -> list[Coverage]:
         for class_name in dict.fromkeys(form.class_name for form in forms):
             names[class_name].append(mnemonic)
     return [
-        Coverage(name, tuple(mnemonics), tuple(core.timing(name) for core in cores)) for name, mnemonics in names.items()
+        Coverage(name, tuple(mnemonics), tuple(core.timing(name) for core in cores))
+        for name, mnemonics in names.items()
     ]
 
 

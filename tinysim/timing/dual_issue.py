@@ -1,11 +1,12 @@
 """A dual-issue, in-order core as a scoreboard at the issue stage.
 
-Each register knows, for every kind of use, the first cycle in which an instruction that uses it so may issue. An instruction
-issues as the younger of the current cycle when its operands and its fetch are there and no rule forbids the pair; otherwise in
-a later cycle as the older. Stages behind issue appear only as latencies.
+Each register knows, for every kind of use, the first cycle in which an instruction that uses it so may issue. An
+instruction issues as the younger of the current cycle when its operands and its fetch are there and no rule forbids
+the pair; otherwise in a later cycle as the older. Stages behind issue appear only as latencies.
 
-:func:`step` moves the pipeline by one instruction and books every cycle to a cause. A cycle in which an instruction issues
-as the older is booked to "issue", unless only a forbidden pair or a late operand kept it from sharing the cycle before.
+:func:`step` moves the pipeline by one instruction and books every cycle to a cause. A cycle in which an instruction
+issues as the older is booked to "issue", unless only a forbidden pair or a late operand kept it from sharing the
+cycle before.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -115,10 +116,14 @@ _KNOWN_TRAITS = {"any": BIT_ANY, "shifter": BIT_SHIFTER, "bits": BIT_BITS, "load
 B_NONE, B_DIRECT = int(Branch.NONE), int(Branch.DIRECT)
 M_LOAD, M_STORE = int(Memory.LOAD), int(Memory.STORE)
 T_INLINE_SHIFT, T_DECIDES, T_PREDICATED = int(Trait.INLINE_SHIFT), int(Trait.DECIDES), int(Trait.PREDICATED)
-AF_OLDER, AF_BLOCKED, AF_TRANSFER = (FIELD_WORDS["after_fused"].index(word) for word in ("older", "blocked", "transfer"))
+PE_OLDER, PE_EITHER = (FIELD_WORDS["placed_early"].index(word) for word in ("older", "either"))
+_AFTER_FUSED = FIELD_WORDS["after_fused"]
+AF_OLDER, AF_BLOCKED, AF_TRANSFER = (_AFTER_FUSED.index(word) for word in ("older", "blocked", "transfer"))
 LONG_AGO = -1000
 SETTLED = 100
-"""Cycles after which a past event no longer matters: longer than any penalty, latency or stall a later instruction can meet."""
+"""Cycles after which a past event no longer matters: longer than any penalty, latency or stall a later instruction
+can meet.
+"""
 
 
 def compile_core(core: Core) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -128,7 +133,7 @@ def compile_core(core: Core) -> tuple[NDArray[np.int64], NDArray[np.int64], NDAr
     (rules, older traits, younger traits, same bank) and parameters. A class this core cannot execute has -1 cycles.
     """
     if "early" not in core.latencies:
-        raise PartError(f"{core.path.name}: no latency 'early'", hint="add [latency.early]: the early ALU and address updates")
+        raise PartError(f"{core.path.name}: no latency 'early'", hint="add [latency.early]: of the early ALU")
     names = ["early", *(name for name in core.latencies if name != "early")]
     bits = dict(_KNOWN_TRAITS)
     for timing in core.timings.values():
@@ -147,12 +152,13 @@ def compile_core(core: Core) -> tuple[NDArray[np.int64], NDArray[np.int64], NDAr
         classes[number, C_CAUSE] = cause_number(found.cause)
     latencies = np.array(
         [
-            [*(core.number(core.latencies[name].values[use]) for use in CONSUMERS), cause_number(core.latencies[name].cause)]
-            for name in names
+            [*(core.number(latency.values[use]) for use in CONSUMERS), cause_number(latency.cause)]
+            for latency in map(core.latencies.__getitem__, names)
         ],
         np.int64,
     )
-    pairs = np.array([[bits[p.older], bits[p.younger], int(p.same_bank)] for p in core.forbidden], np.int64).reshape(-1, 3)
+    rules = [[bits[pair.older], bits[pair.younger], int(pair.same_bank)] for pair in core.forbidden]
+    pairs = np.array(rules, np.int64).reshape(-1, 3)
     return classes, latencies, pairs, np.array([core.value(name) for name in _PARAMETERS], np.int64)
 
 
@@ -183,7 +189,8 @@ def clock(state):
 
 @native
 def settle(state, ready):
-    """Moves the origin of time to the current cycle and forgets what cannot matter any more, so that equal situations are equal states.
+    """Moves the origin of time to the current cycle and forgets what cannot matter any more, so that equal situations
+    are equal states.
 
     Returns the cycles that went by.
     """
@@ -222,7 +229,9 @@ def settle(state, ready):
 
 @native
 def mispredict(row, table, parameters, state, ready, next_address):
-    """The branch ``row``, just issued, went where the predictor did not expect. Returns the cycles this costs by itself."""
+    """The branch ``row``, just issued, went where the predictor did not expect. Returns the cycles this costs by
+    itself.
+    """
     penalty = parameters[P_INDIRECT]
     if table[row, TRAITS] & T_DECIDES:
         decided = state[FLAGS_TIME]
@@ -300,13 +309,16 @@ def _is_early(mask, time, ready):
 
 @native
 def _same_bank(row, address, older_row, older_address, table, bit):
-    """Whether two loads hit one bank: by their addresses, else by their offsets from one base, else taken as different."""
+    """Whether two loads hit one bank: by their addresses, else by their offsets from one base, else taken as
+    different.
+    """
     if address != UNKNOWN and older_address != UNKNOWN:
         return (address ^ older_address) >> bit & 1 == 0
-    if table[row, BASE] == table[older_row, BASE] and table[row, OFFSET] != NO_OFFSET and table[older_row, OFFSET] != NO_OFFSET:
+    offset, older_offset = table[row, OFFSET], table[older_row, OFFSET]
+    if table[row, BASE] == table[older_row, BASE] and offset != NO_OFFSET and older_offset != NO_OFFSET:
         if table[older_row, WRITEBACK]:
             return False
-        return (table[row, OFFSET] ^ table[older_row, OFFSET]) >> bit & 1 == 0
+        return (offset ^ older_offset) >> bit & 1 == 0
     return False
 
 
@@ -325,7 +337,9 @@ def _forbidding(row, traits, address, table, pairs, parameters, state):
 
 @native
 def _stored_before(row, table, state):
-    """When a store to the word this load reads was issued, known by the same base and offset; LONG_AGO if there is none."""
+    """When a store to the word this load reads was issued, known by the same base and offset; LONG_AGO if there is
+    none.
+    """
     latest = LONG_AGO
     base, offset = table[row, BASE], table[row, OFFSET]
     if base == 0 or offset == NO_OFFSET:
@@ -347,7 +361,8 @@ def _remember_store(row, time, table, state):
     for store in range(4):
         if state[STORES + 4 * store + 1] & written:
             state[STORES + 4 * store + 1] = 0
-    if table[row, MEMORY] == M_STORE and table[row, WORDS] == 1 and table[row, OFFSET] != NO_OFFSET and not table[row, WRITEBACK]:
+    stores = table[row, MEMORY] == M_STORE and table[row, WORDS] == 1
+    if stores and table[row, OFFSET] != NO_OFFSET and not table[row, WRITEBACK]:
         place = STORES + 4 * state[STORE_NEXT]
         state[STORE_NEXT] = (state[STORE_NEXT] + 1) & 3
         state[place] = time
@@ -391,9 +406,9 @@ def step(
 ):  # fmt: skip
     """Moves the pipeline by one instruction.
 
-    ``next_address``: where execution goes, INSIDE for an instruction that is not the last of its block, END where that is
-    not known (the path ends). ``address``: of its data access, or UNKNOWN. ``lost``: cycles by cause, added to.
-    ``state[NOTE_RULE]`` and ``state[NOTE_ROW]`` say which rule or which instruction it waited for.
+    ``next_address``: where execution goes, INSIDE for an instruction that is not the last of its block, END where
+    that is not known (the path ends). ``address``: of its data access, or UNKNOWN. ``lost``: cycles by cause, added
+    to. ``state[NOTE_RULE]`` and ``state[NOTE_ROW]`` say which rule or which instruction it waited for.
     """
     class_number = table[row, CLASS]
     pc, size = table[row, ADDRESS], table[row, SIZE]
@@ -509,7 +524,8 @@ def step(
     latency = classes[class_number, C_LATENCY]
     placed = classes[class_number, C_PLACED_EARLY]
     if placed and not traits & BIT_SHIFTER and _is_early(table[row, OPERAND], time, ready):
-        if (placed == 1 and not younger) or (placed == 2 and not (younger and state[OLDER_TRAITS] & (BIT_SHIFTER | BIT_BITS))):
+        shares = younger and state[OLDER_TRAITS] & (BIT_SHIFTER | BIT_BITS) != 0
+        if (placed == PE_OLDER and not younger) or (placed == PE_EITHER and not shares):
             latency = L_EARLY
     _put(table[row, RESULT], time + further, latency, latencies, row, ready)
     _put(table[row, LOADED], time + further + late, latency, latencies, row, ready)

@@ -27,8 +27,8 @@ def can_mispredict(row, table):
 
 @native
 def _run_path(
-    key, keys, own, table, first, last, block_address, missed, samples, addresses, classes, latencies, pairs, parameters,
-    state, ready, lost, detail, notes, config, memory,
+    key, keys, own, table, first, last, block_address, missed, samples, addresses, classes, latencies, pairs,
+    parameters, state, ready, lost, detail, notes, config, memory,
 ):  # fmt: skip
     """Runs one path; ``lost`` gets the cycles of its blocks from place ``own`` on.
 
@@ -65,7 +65,8 @@ def _run_path(
             if explained:
                 booked = detail[row - first[block]]
             step(
-                row, table, classes, latencies, pairs, parameters, state, ready, next_address, address, config, memory, booked
+                row, table, classes, latencies, pairs, parameters, state, ready, next_address, address, config, memory,
+                booked,
             )  # fmt: skip
             if explained:
                 if state[NOTE_RULE] >= 0:
@@ -77,8 +78,8 @@ def _run_path(
 
 @native
 def price_paths(
-    table, first, last, block_address, keys, samples, addresses, classes, latencies, pairs, parameters, cycles, by_cause,
-    mispredicted,
+    table, first, last, block_address, keys, samples, addresses, classes, latencies, pairs, parameters, cycles,
+    by_cause, mispredicted,
 ):  # fmt: skip
     """Fills ``cycles``, ``by_cause`` and ``mispredicted`` for each key."""
     state = np.zeros(STATE_SIZE, np.int64)
@@ -107,12 +108,13 @@ def price_paths(
 
 @native
 def explain_paths(
-    table, first, last, block_address, keys, samples, addresses, classes, latencies, pairs, parameters, executions, places,
-    by_row, notes_of_row,
+    table, first, last, block_address, keys, samples, addresses, classes, latencies, pairs, parameters, executions,
+    places, by_row, notes_of_row,
 ):  # fmt: skip
     """Adds the cycles of each instruction of the keys' own blocks, times ``executions``, to ``by_row``.
 
-    ``by_row``: shape (instructions of blocks, causes); the first instruction of block b is row ``places[b]``, blocks with
+    ``by_row``: shape (instructions of blocks, causes); the first instruction of block b is row ``places[b]``, blocks
+    with
     -1 are left out. ``notes_of_row``: shape (the same, 2), as of the last key that had something to note.
     """
     state = np.zeros(STATE_SIZE, np.int64)
@@ -139,7 +141,8 @@ def explain_paths(
 
 @native
 def run_trace(table, first, last, block_address, blocks, samples, addresses, classes, latencies, pairs, parameters):
-    """Cycles by cause of one run through ``blocks``, shape (1, length), not cut into keys and without mispredictions."""
+    """Cycles by cause of one run through ``blocks``, shape (1, length), not cut into keys and without mispredictions.
+    """
     state = np.zeros(STATE_SIZE, np.int64)
     ready = np.zeros(READY_SHAPE, np.int64)
     lost = np.zeros(N_CAUSES, np.int64)
@@ -148,7 +151,7 @@ def run_trace(table, first, last, block_address, blocks, samples, addresses, cla
     config = np.zeros(1, np.int64)
     memory = np.zeros(1, np.int64)
     _run_path(
-        0, blocks, 0, table, first, last, block_address, False, samples, addresses, classes, latencies, pairs, parameters,
-        state, ready, lost, detail, notes, config, memory,
+        0, blocks, 0, table, first, last, block_address, False, samples, addresses, classes, latencies, pairs,
+        parameters, state, ready, lost, detail, notes, config, memory,
     )  # fmt: skip
     return lost

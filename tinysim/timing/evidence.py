@@ -15,8 +15,8 @@ __all__ = ["Evidence", "mean_absolute_error_percent", "render_accuracy"]
 class Evidence:
     """One published figure beside tinysim's own.
 
-    ``exercises``: what it tells apart. ``chosen``: whether a parameter or rule of the model was chosen by looking at it;
-    such a row shows that the model is consistent, not that it predicts.
+    ``exercises``: what it tells apart. ``chosen``: whether a parameter or rule of the model was chosen by looking at
+    it; such a row shows that the model is consistent, not that it predicts.
     """
 
     name: str
@@ -71,21 +71,23 @@ def render_accuracy(cores: Sequence[Core], effects: Sequence[Evidence], programs
     """
     lines = ["# Accuracy", "", "Generated; do not edit. Cycles, zero-wait memory unless a row says otherwise.", ""]
     for core in cores:
-        lines.append(f"- **{core.title}**: mean absolute error within {core.error_bound_percent:g} %. {core.error_basis}.")
+        bound = f"mean absolute error within {core.error_bound_percent:g} %"
+        lines.append(f"- **{core.title}**: {bound}. {core.error_basis}.")
     if programs:
         lines += ["", "## Whole programs on silicon", ""]
         for core in cores:
             rows = [row for row in programs if row.core == core.name]
             held_out = [row for row in rows if not row.chosen]
             if rows:
-                told = f"{core.title}: {len(rows)} programs, mean absolute error {mean_absolute_error_percent(rows):.1f} %"
+                error = mean_absolute_error_percent(rows)
+                told = f"{core.title}: {len(rows)} programs, mean absolute error {error:.1f} %"
                 if held_out:
                     told += f"; {len(held_out)} of them chose nothing: {mean_absolute_error_percent(held_out):.1f} %"
                 lines += [f"{told}.", "", *_table(rows, "program"), ""]
     lines += [
         "", "## Single effects", "",
-        "Small programs, each one statement of a source. The rules of the model were taken from these sources: agreement shows",
-        "that the model does what they say, not that it predicts what they do not say.",
+        "Small programs, each one statement of a source. The rules of the model were taken from these sources:",
+        "agreement shows that the model does what they say, not that it predicts what they do not say.",
     ]  # fmt: skip
     for core in cores:
         rows = [row for row in effects if row.core == core.name]
@@ -93,7 +95,8 @@ def render_accuracy(cores: Sequence[Core], effects: Sequence[Evidence], programs
             error = mean_absolute_error_percent(rows)
             lines += ["", f"### {core.title}: {len(rows)} effects, mean absolute error {error:.2f} %", ""]
             lines += _table(rows, "effect")
-    lines += ["", "## Parameters no source settles", "", "Each result's error bound includes what they are worth on its code.", ""]
+    lines += ["", "## Parameters no source settles", ""]
+    lines += ["Each result's error bound includes what they are worth on its code.", ""]
     lines += _open_parameters(cores)
     lines += ["", "## Instructions that are priced", ""]
     lines.append(render_coverage(cores))

@@ -31,7 +31,9 @@ class LostCycles:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedInstruction:
-    """One instruction of a block. ``cycles``: over all executions, 1 for each issue included; ``lost``: all else, dearest first."""
+    """One instruction of a block. ``cycles``: over all executions, 1 for each issue included; ``lost``: all else,
+    dearest first.
+    """
 
     address: int
     text: str
@@ -74,8 +76,8 @@ def explain(
     lengths = np.where(wanted, paths.program.last - paths.program.first, 0)
     places = np.where(wanted, np.cumsum(lengths) - lengths, -1)
     by_row, notes = _by_row(paths, counts, core, executions, places, int(lengths.sum()))
-    missed = np.zeros(blocks)
-    missed_cycles = np.zeros(blocks)
+    missed: NDArray[Any] = np.zeros(blocks)
+    missed_cycles: NDArray[Any] = np.zeros(blocks)
     if counts.mispredictions.size:
         misses = counts.mispredictions.sum(axis=0).astype(np.float64)
         missed = np.bincount(own, misses, blocks)
@@ -109,7 +111,9 @@ def to_dicts(blocks: Sequence[ExplainedBlock]) -> list[dict[str, Any]]:
 def _by_row(
     paths: Paths, counts: Counts, core: Core, executions: NDArray[np.int64], places: NDArray[np.int64], rows: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Cycles by instruction and cause, and notes (rule, row waited for; -1 for none) by instruction of the wanted blocks."""
+    """Cycles by instruction and cause, and notes (rule, row waited for; -1 for none) by instruction of the wanted
+    blocks.
+    """
     by_row = np.zeros((rows, N_CAUSES), np.float64)
     notes = np.full((rows, 2), -1, np.int64)
     if core.pipeline is Pipeline.SINGLE_ISSUE:
@@ -131,11 +135,9 @@ def _by_row(
 
         # the note of the key that ran most often stays
         order = np.argsort(executions, kind="stable")
-        table, first, last, block_address, keys = paths.code
         dual_paths.explain_paths(
-            table, first, last, block_address, np.ascontiguousarray(keys[order]),
-            np.ascontiguousarray(paths.samples[order]), paths.addresses, *dual_issue.compile_core(core),
-            executions[order], places, by_row, notes,
+            *paths.code[:-1], np.ascontiguousarray(paths.keys[order]), np.ascontiguousarray(paths.samples[order]),
+            paths.addresses, *dual_issue.compile_core(core), executions[order], places, by_row, notes,
         )  # fmt: skip
     return by_row, notes
 

@@ -27,9 +27,9 @@ WARM_UP = 2
 class Paths:
     """One path for each key.
 
-    ``keys``: shape (keys, length), block numbers, the key's own block last. ``fractions``: shape (rows of the program,),
-    how often each row's condition holds. ``samples``: as ``keys``, where in ``addresses`` the data addresses of that block's
-    instructions begin; -1 without.
+    ``keys``: shape (keys, length), block numbers, the key's own block last. ``fractions``: shape (rows of the
+    program,), how often each row's condition holds. ``samples``: as ``keys``, where in ``addresses`` the data
+    addresses of that block's instructions begin; -1 without.
     """
 
     program: Program
@@ -110,7 +110,8 @@ def _addresses(program: Program, counts: Counts) -> tuple[NDArray[np.int64], NDA
 
 
 def _warmed(counts: Counts) -> NDArray[np.int64]:
-    """The keys with WARM_UP more blocks before them: each time the one that most often came before, NO_BLOCK if none did.
+    """The keys with WARM_UP more blocks before them: each time the one that most often came before, NO_BLOCK if none
+    did.
 
     The pipeline's state at the start of a context is not known; a likely past makes it matter less than an empty one.
     """
@@ -142,8 +143,8 @@ def _decode(counts: Counts, read_code: ReadCode, core: Core) -> Program:
 def lay_out(counts: Counts, read_code: ReadCode, core: Core) -> Paths:
     """The path of every key: the block, its context, and a likely past of that.
 
-    Raises UnpricedError for an instruction without a price, EngineError when the keys have fewer context blocks than the
-    core's timing needs.
+    Raises UnpricedError for an instruction without a price, EngineError when the keys have fewer context blocks than
+    the core's timing needs.
     """
     if counts.depth < core.context_blocks:
         raise EngineError(

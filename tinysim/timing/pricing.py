@@ -1,7 +1,8 @@
 """Prices every key of Counts once: the cycles of the path with the block, less those of the path before it.
 
-A path is run through the core's pipeline block by block. The clock between two blocks belongs to neither side twice, so the
-prices of successive keys add up to the price of the whole run. The refill after a taken branch lands on the block that is entered.
+A path is run through the core's pipeline block by block. The clock between two blocks belongs to neither side twice,
+so the prices of successive keys add up to the price of the whole run. The refill after a taken branch lands on the
+block that is entered.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Prices:
     """What each key costs.
 
     ``instructions``: shape (keys,), of the key's own block. ``cycles``: shape (keys,), of one execution without
-    mispredictions. ``by_cause``: shape (keys, causes), rows sum to ``cycles``. ``misprediction_cycles``: shape (keys,), of
-    one misprediction on entering the key's block.
+    mispredictions. ``by_cause``: shape (keys, causes), rows sum to ``cycles``. ``misprediction_cycles``: shape
+    (keys,), of one misprediction on entering the key's block.
     """
 
     instructions: NDArray[np.int64]
@@ -42,8 +43,8 @@ class Prices:
 def price(counts: Counts, read_code: ReadCode, core: Core) -> Prices:
     """Prices every key. Memory answers at once.
 
-    Raises UnpricedError for an instruction without a price, EngineError when the keys have fewer context blocks than the
-    core's timing needs.
+    Raises UnpricedError for an instruction without a price, EngineError when the keys have fewer context blocks than
+    the core's timing needs.
     """
     return price_paths(lay_out(counts, read_code, core), counts, core)
 
@@ -73,9 +74,11 @@ def price_paths(paths: Paths, counts: Counts, core: Core) -> Prices:
 
 
 def trace_cycles(counts: Counts, blocks: NDArray[Any], read_code: ReadCode, core: Core) -> float:
-    """Cycles of one run through ``blocks`` (block numbers, shape (length,)), not cut into keys and without mispredictions.
+    """Cycles of one run through ``blocks`` (block numbers, shape (length,)), not cut into keys and without
+    mispredictions.
 
-    What keys leave out is the difference to the sum of their prices. For tests and studies; pricing never needs a trace.
+    What keys leave out is the difference to the sum of their prices. For tests and studies; pricing never needs a
+    trace.
     """
     paths = lay_out(counts, read_code, core).through(blocks)
     if core.pipeline is Pipeline.SINGLE_ISSUE:

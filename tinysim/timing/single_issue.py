@@ -1,11 +1,12 @@
 """A single-issue, in-order core: an issue clock behind a small fetch FIFO.
 
-The FIFO requests one aligned word a cycle while it has room, counting words in flight; a word can be decoded ``fetch_latency``
-cycles after its request, and its slot is free when the instruction with its last halfword enters decode. An instruction enters
-decode when the one before it enters execute, and executes one cycle later or when the data path allows.
+The FIFO requests one aligned word a cycle while it has room, counting words in flight; a word can be decoded
+``fetch_latency`` cycles after its request, and its slot is free when the instruction with its last halfword enters
+decode. An instruction enters decode when the one before it enters execute, and executes one cycle later or when the
+data path allows.
 
-:func:`step` moves the pipeline by one instruction and books every cycle to a cause. The state between instructions is one
-array of integers, so that a path of blocks, a whole stream and memory with wait states all run the same code.
+:func:`step` moves the pipeline by one instruction and books every cycle to a cause. The state between instructions is
+one array of integers, so that a path of blocks, a whole stream and memory with wait states all run the same code.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -150,7 +151,8 @@ def start(state, address):
 
 @native
 def settle(state):
-    """Moves the origin of time to the pipeline's clock and forgets what cannot matter any more, so that equal situations are equal states.
+    """Moves the origin of time to the pipeline's clock and forgets what cannot matter any more, so that equal
+    situations are equal states.
 
     Returns the cycles that went by.
     """
@@ -235,9 +237,10 @@ def _unaligned(address, size, parameters):
 def step(row, table, classes, parameters, state, executed, next_address, address, config, memory, lost):
     """Moves the pipeline by one instruction.
 
-    ``executed``: whether its condition holds (of use only for predicated instructions). ``next_address``: where execution
-    goes, INSIDE for an instruction that is not the last of its block, END where that is not known (the path ends).
-    ``address``: of its data access, or UNKNOWN. ``lost``: cycles by cause, added to. ``state[NEXT]`` is the clock.
+    ``executed``: whether its condition holds (of use only for predicated instructions). ``next_address``: where
+    execution goes, INSIDE for an instruction that is not the last of its block, END where that is not known (the path
+    ends). ``address``: of its data access, or UNKNOWN. ``lost``: cycles by cause, added to. ``state[NEXT]`` is the
+    clock.
     """
     class_number = table[row, CLASS]
     pc = table[row, ADDRESS]
@@ -352,7 +355,8 @@ def step(row, table, classes, parameters, state, executed, next_address, address
                 if slave == slave_of(state[WORD] * 4, config, memory):  # else their order does not matter
                     _run_ahead(state, parameters, execute, (pc + size) >> 2, config, memory)
                 stall = data_stall(
-                    address, table[row, WORDS], table[row, BYTES], table[row, MEMORY] == M_STORE, execute, config, memory
+                    address, table[row, WORDS], table[row, BYTES], table[row, MEMORY] == M_STORE, execute, config,
+                    memory,
                 )
                 if stall:
                     lost[data_cause(memory)] += stall
@@ -394,7 +398,8 @@ def step(row, table, classes, parameters, state, executed, next_address, address
     state[PENDING_LOADED] = table[row, LOADED] if loads else 0
     state[PENDING_SLAVE] = slave
     state[RUN_SLAVE] = slave if accesses and table[row, MEMORY] == M_LOAD else -1
-    state[ADDRESS_LATE] = table[row, RESULT] & ALL_REGISTERS if executed and classes[class_number, C_ADDRESS_LATE] else 0
+    late = executed and classes[class_number, C_ADDRESS_LATE] != 0
+    state[ADDRESS_LATE] = table[row, RESULT] & ALL_REGISTERS if late else 0
     state[FP_LATE] = table[row, RESULT] if executed and classes[class_number, C_FP_LATE] else 0
     if executed and classes[class_number, C_UNIT_BUSY]:
         state[FP_BUSY] = execute + classes[class_number, C_UNIT_BUSY]
@@ -403,7 +408,7 @@ def step(row, table, classes, parameters, state, executed, next_address, address
     state[WIDE_STORE] = 1 if stores and table[row, TRAITS] & T_REGISTER_OFFSET else 0
 
     # where it goes
-    if next_address == INSIDE or next_address == END:
+    if next_address in (INSIDE, END):
         return
     if taken:
         request = execute

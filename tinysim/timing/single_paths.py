@@ -22,8 +22,8 @@ def _run_path(
 ):  # fmt: skip
     """Runs one path; ``lost`` gets the cycles of its blocks from place ``own`` on.
 
-    A conditional instruction executes when its fraction is above ``threshold``. With rows, ``detail`` gets the cycles of
-    the block at ``own`` by instruction instead.
+    A conditional instruction executes when its fraction is above ``threshold``. With rows, ``detail`` gets the cycles
+    of the block at ``own`` by instruction instead.
     """
     depth = keys.shape[1]
     begun = False
@@ -53,8 +53,8 @@ def _run_path(
 def _thresholds(key, keys, first, last, fractions, steps):
     """Fills ``steps`` with 0, the fractions of the path's conditions that hold only sometimes, and 1, in order.
 
-    Returns how many there are. Between two of them the same conditions hold: a path is run once for each interval, as if
-    the likelier conditions held whenever the less likely did, and weighted with the interval's length.
+    Returns how many there are. Between two of them the same conditions hold: a path is run once for each interval, as
+    if the likelier conditions held whenever the less likely did, and weighted with the interval's length.
     """
     used = 1
     steps[0] = 0.0
@@ -93,8 +93,8 @@ def price_paths(
         for number in range(used - 1):
             weight = steps[number + 1] - steps[number]
             _run_path(
-                key, keys, own, table, first, last, block_address, fractions, steps[number], samples, addresses, classes,
-                parameters, state, lost, detail, config, memory,
+                key, keys, own, table, first, last, block_address, fractions, steps[number], samples, addresses,
+                classes, parameters, state, lost, detail, config, memory,
             )  # fmt: skip
             for cause in range(N_CAUSES):
                 by_cause[key, cause] += weight * lost[cause]
@@ -108,7 +108,8 @@ def explain_paths(
 ):  # fmt: skip
     """Adds the cycles of each instruction of the keys' own blocks, times ``executions``, to ``by_row``.
 
-    ``by_row``: shape (instructions of blocks, causes); the first instruction of block b is row ``places[b]``, blocks with
+    ``by_row``: shape (instructions of blocks, causes); the first instruction of block b is row ``places[b]``, blocks
+    with
     -1 are left out.
     """
     state = np.zeros(STATE_SIZE, np.int64)
@@ -126,8 +127,8 @@ def explain_paths(
             weight = (steps[number + 1] - steps[number]) * executions[key]
             detail = np.zeros((last[block] - first[block], N_CAUSES), np.int64)
             _run_path(
-                key, keys, own, table, first, last, block_address, fractions, steps[number], samples, addresses, classes,
-                parameters, state, lost, detail, config, memory,
+                key, keys, own, table, first, last, block_address, fractions, steps[number], samples, addresses,
+                classes, parameters, state, lost, detail, config, memory,
             )  # fmt: skip
             for row in range(detail.shape[0]):
                 for cause in range(N_CAUSES):
