@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from tinysim.timing.stream import StreamCosts
 from tinysim.units import parse_hz
 
 if TYPE_CHECKING:
+    from tinysim.renode.machine import RenodeMachine
     from numpy.typing import NDArray
 
 __all__ = ["BuildOptions", "Inference", "Inputs", "Job", "Measured", "MemoryOptions", "Progress", "bench"]
@@ -47,6 +48,8 @@ def bench(
     inputs: Sequence[str | Path] = (),
     seed: int = 0,
     max_instructions: int = DEFAULT_BUDGET,
+    engine: str = "unicorn",
+    renode: str | Path | None = None,
     progress: Progress = silent,
 ) -> list[Result]:
     """Build, run and price one inference of each model on each part at each clock.
@@ -57,9 +60,16 @@ def bench(
     first is reported beside it. ``inputs``: files with the model's inputs (.npy, .npz or raw); default: seeded random ones. Returns one
     Result for each (model, part, clock), in that order.
 
+    ``engine``: ``unicorn``, or ``renode`` where it is installed (``renode``: where it is); Renode shows no data accesses, so memory is
+    ideal then.
+
     Raises InputError, among them ModelError, PartError, CapacityError (your input), ToolchainError, FaultError, UnpricedError (could not measure).
     """
+    if engine not in ("unicorn", "renode"):
+        raise InputError(f"no engine {engine!r}", hint="use unicorn or renode")
     options, memory = options or BuildOptions(), memory or MemoryOptions()
+    if engine == "renode":
+        memory = dataclasses.replace(memory, ideal=True)
     paths = [models] if isinstance(models, str | Path) else list(models)
     parts = [p if isinstance(p, Part) else load_part(p) for p in ([part] if isinstance(part, str | Path | Part) else part)]
     if not paths or not parts:
@@ -75,7 +85,7 @@ def bench(
     for model in loaded:
         given = Inputs(load_inputs(model, inputs), "given") if inputs else Inputs(seeded_inputs(model, seed), f"seed {seed}")
         for target in parts:
-            job = Job(model, memory.placed(target), options, memory, given, core, repeat, max_instructions)
+            job = Job(model, memory.placed(target), options, memory, given, core, repeat, max_instructions, engine, renode)
             results += job.results(wanted[target.name], progress)
     return results
 
@@ -118,6 +128,8 @@ class Job:
     core_file: str | Path | None
     repeat: int
     max_instructions: int
+    engine: str = "unicorn"
+    renode: str | Path | None = None
 
     def results(self, clocks_hz: Sequence[int], progress: Progress) -> list[Result]:
         """One Result for each clock, from one run of the emulator."""
@@ -160,7 +172,7 @@ class Job:
             part=self.part.name,
             core=self.part.core,
             clock_hz=clock_hz,
-            engine="unicorn",
+            engine=self.engine,
             firmware=_info(firmware),
             regions=tuple(regions),
             layers=estimate.layers(0, self.model),
@@ -179,20 +191,41 @@ class Job:
 
     def measure(self, image: Image, core: Core, pricers: MemoryPricers) -> Measured:
         """Run the inferences of an image built for this job; ``pricers`` say what they cost."""
-        model = self.model
-        loop = interpreter_loop(image)
+        if self.engine == "renode":
+            from tinysim.renode.find import find_renode
+            from tinysim.renode.machine import RenodeMachine
+            from tinysim.renode.session import RenodeSession
+
+            with RenodeSession(find_renode(self.renode)) as session:
+                return self._infer(RenodeMachine(image, self.part, session=session, **self._what_to_count(image, core)), pricers)
         machine = Machine(
-            image, self.part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE,
-            regions=[MeasuredRegion("invoke", image.symbol("tinysim_invoke").address)],
-            layers_in=loop.entry, layer_sites=loop.sites, layer_count=len(model.operators), budget=self.max_instructions,
-            record=pricers.feed if pricers else None,
+            image, self.part, layer_count=len(self.model.operators), record=pricers.feed if pricers else None,
+            **self._what_to_count(image, core),
         )
+        return self._infer(machine, pricers)
+
+    def _what_to_count(self, image: Image, core: Core) -> dict[str, Any]:
+        """What both engines' machines are told alike."""
+        loop = interpreter_loop(image)
+        return {
+            "depth": core.context_blocks,
+            "predict": core.pipeline is Pipeline.DUAL_ISSUE,
+            "regions": [MeasuredRegion("invoke", image.symbol("tinysim_invoke").address)],
+            "layers_in": loop.entry,
+            "layer_sites": loop.sites,
+            "budget": self.max_instructions,
+        }
+
+    def _infer(self, machine: Machine | RenodeMachine, pricers: MemoryPricers) -> Measured:
+        """Set up, and run the inferences."""
+        model, image = self.model, machine.image
         record = set_up(machine, model)
         machine.paint_stack(image.symbol("__stack_limit").address)
         top = image.symbol("__stack_top").address
         ready, done, failed = (image.symbol(f"tinysim_{name}").address for name in ("ready", "done", "failed"))
         machine.forget()
-        pricers.start(machine)
+        if isinstance(machine, Machine):
+            pricers.start(machine)
         inferences: list[Inference] = []
         lowest = top
         for number in range(self.repeat):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from tinysim.footprint import check_capacity, footprint
 from tinysim.image import Image, load_image
 from tinysim.model import Model
 from tinysim.part import Part, Region
+
+if TYPE_CHECKING:
+    from tinysim.renode.machine import RenodeMachine
 
 __all__ = ["BuildOptions", "Progress", "Record", "build_fitting", "operators_used", "set_up", "silent"]
 
@@ -117,7 +121,7 @@ class Record:
     outputs: tuple[tuple[int, int], ...]
 
 
-def set_up(machine: Machine, model: Model) -> Record:
+def set_up(machine: Machine | RenodeMachine, model: Model) -> Record:
     """Run the firmware up to its first inference and read where the tensors are. Raises FaultError with the runtime's words."""
     image = machine.image
     messages: list[str] = []

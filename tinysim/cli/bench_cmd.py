@@ -29,6 +29,8 @@ def register(app: typer.Typer) -> None:
         cc: Annotated[str | None, typer.Option(help="An arm GCC, or its prefix such as /opt/arm/bin/arm-none-eabi-.")] = None,
         inputs: Annotated[list[Path] | None, typer.Option("--input", help="Inputs: .npy, .npz or raw files, one for each.")] = None,
         seed: Annotated[int, typer.Option(help="Seed of the random inputs used without --input.")] = 0,
+        engine: Annotated[str, typer.Option(help="unicorn or renode.")] = "unicorn",
+        renode: Annotated[str | None, typer.Option(help="Where Renode is, if not on PATH or in RENODE_PATH.", metavar="PATH")] = None,
         repeat: Annotated[int, typer.Option(help="Inferences to run; the last counts, the first (cold caches) is shown beside it.")] = 1,
         ideal_memory: Annotated[bool, typer.Option("--ideal-memory", help="Leave flash wait states and caches out.")] = False,
         caches: Annotated[str | None, typer.Option(help="on or off, instead of what start-up code sets.")] = None,
@@ -54,7 +56,8 @@ def register(app: typer.Typer) -> None:
         with progress_bar() as progress:
             results = measure(
                 models, names_of(part), clock=clocks_of(clock or []), options=options,
-                memory=memory_options(ideal_memory, caches, prefetch, weights, data), core=core, repeat=repeat, inputs=inputs or (), seed=seed,
+                memory=memory_options(ideal_memory, caches, prefetch, weights, data), core=core, engine=engine,
+                renode=renode, repeat=repeat, inputs=inputs or (), seed=seed,
                 progress=progress,
             )
         if json:
