@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BusClock",
     "Confidence",
+    "MeasuredError",
     "Part",
     "Peripheral",
     "Price",
@@ -193,6 +194,14 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredError:
+    """How far estimates with this part's memory system were from silicon, in percent, and what that rests on."""
+
+    bound_percent: float
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One microcontroller.
 
@@ -230,6 +239,7 @@ class Part:
     notes: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     systick_divider: int | None = None
+    error: MeasuredError | None = None
 
     def region(self, name: str) -> Region:
         """The memory of that name. Raises PartError that lists the names there are."""

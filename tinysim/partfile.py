@@ -15,6 +15,7 @@ from tinysim.memory.description import read_memory
 from tinysim.part import (
     BusClock,
     Confidence,
+    MeasuredError,
     Part,
     Peripheral,
     Price,
@@ -112,6 +113,7 @@ def read_part(path: Path) -> Part:
         notes=root.strings("notes") if "notes" in root else (),
         models=_models(root, ledger, peripherals),
         systick_divider=_systick(root, ledger),
+        error=_error(root, ledger),
     )
     root.close()
     return part
@@ -327,6 +329,19 @@ def _systick(root: Table, ledger: Ledger) -> int | None:
     divider = table.integer("external_divider", low=1, high=1 << 16)
     table.close()
     return divider
+
+
+def _error(root: Table, ledger: Ledger) -> MeasuredError | None:
+    table = root.table("error")
+    if table is None:
+        return None
+    ledger.fact(table)
+    bound = table.number("bound_percent")
+    if not 0 < bound <= 100:
+        raise table.error(f"{bound:g} is not between 0 and 100", "bound_percent")
+    found = MeasuredError(bound, table.string("basis"))
+    table.close()
+    return found
 
 
 def _price(root: Table, ledger: Ledger) -> Price | None:

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysim.core import Core
+from tinysim.data import platforms_folder
 from tinysim.errors import PartError
 from tinysim.memory.config import MemoryConfig, configure
 from tinysim.memory.settings import read_settings, startup_writes
-from tinysim.part import Part, RegionKind
+from tinysim.part import MeasuredError, Part, RegionKind
+from tinysim.tomlfile import read_toml
 
 if TYPE_CHECKING:
     from tinysim.timing.stream import StreamCosts, StreamPricer
@@ -80,6 +82,12 @@ def _spans(part: Part, place: Place) -> tuple[str, ...]:
     return tuple(sorted(joined, key=lambda names: -part.span(names)[1]))
 
 
+def unmeasured_error(core: str) -> MeasuredError | None:
+    """The error to expect of a part with this core whose memory system nobody compared with silicon; None where nothing is known."""
+    table = read_toml(platforms_folder() / "validation.toml").need("unmeasured").table(core)
+    return MeasuredError(table.number("bound_percent"), table.string("basis")) if table else None
+
+
 class Program(Protocol):
     """What the pricers ask of the machine that runs."""
 
@@ -112,6 +120,13 @@ class MemoryPricers:
         self._pricers: tuple[StreamPricer, ...] = ()
         self._memories: tuple[NDArray[np.int64], ...] = ()
         self._taken: tuple[StreamCosts | None, ...] = ()
+
+    @classmethod
+    def of_systems(cls, part: Part, core: Core, configs: Sequence[MemoryConfig]) -> MemoryPricers:
+        """Pricers of any memory systems; what `take` gives is in their order."""
+        found = cls(part, core, (), MemoryOptions())
+        found._configs = tuple(configs)
+        return found
 
     def _configured(self, clock_hz: int, writes: Sequence[tuple[int, int]]) -> MemoryConfig:
         """The memory system that register writes lead to, changed by what the user wants."""
@@ -186,5 +201,11 @@ class MemoryPricers:
         return (*found, f"the firmware never wrote {names}: flash and caches are taken as a vendor's start-up code sets them")
 
     def error_bound(self, core: Core) -> tuple[float, str]:
-        """(percent, basis) of the error to state."""
-        return core.error_bound_percent, core.error_basis
+        """(percent, basis) of the error to state: the core's own on ideal memory, else what the part was measured to be off by.
+
+        Where nobody measured the part, the larger error of parts that nobody measured.
+        """
+        if not self:
+            return core.error_bound_percent, core.error_basis
+        known = self._part.error or unmeasured_error(core.name)
+        return (known.bound_percent, known.basis) if known else (core.error_bound_percent, core.error_basis)
