@@ -32,13 +32,17 @@ class NumberType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One of the benchmark's microcontrollers. ``part``: what stands for it here, and ``why``."""
+    """One of the benchmark's microcontrollers. ``part``: what stands for it here, and ``why``.
+
+    ``larger``: a part of the same core to show what does not fit; empty where the catalogue has none that reaches the clock.
+    """
 
     name: str
     published_part: str
     core: str
     clock_hz: int
     part: str
+    larger: str
     why: str
 
 
@@ -73,18 +77,22 @@ class Seeds:
     targets: tuple[Target, ...]
     models: tuple[Seed, ...]
 
-    def published(self, seed: Seed, kind: NumberType, target: Target) -> Published:
-        """What was published for a network on a target, and how that differs from a measurement here."""
+    def published(self, seed: Seed, kind: NumberType, target: Target, part: str = "") -> Published:
+        """What was published for a network on a target, and how that differs from a measurement here, on ``part``."""
         differences = (*((self.int8,) if kind is NumberType.INT8 else ()), *seed.differences, *self.differences)
-        if target.published_part.lower() != target.part:
-            differences = (*differences, f"part: {target.published_part} there, {target.part} here")
+        used = part or target.part
+        if target.published_part.lower() != used:
+            differences = (*differences, f"part: {target.published_part} there, {used} here")
         latency_s = seed.latency_s[self.targets.index(target)]
         return Published(latency_s, self.source, seed.flash_bytes, seed.ram_bytes, differences)
 
 
 @dataclass(frozen=True, slots=True)
 class SeedRow:
-    """One line of the benchmark. ``result`` is None where the network does not fit the part; ``note`` then says what is short."""
+    """One line of the benchmark. ``note`` says what is short where the network does not fit the target's part.
+
+    ``result`` is then of the target's larger part, or None where there is no such part.
+    """
 
     seed: Seed
     kind: NumberType
@@ -109,7 +117,7 @@ class SeedRow:
 def _target(table: Table) -> Target:
     found = Target(
         table.string("name"), table.string("published_part"), table.string("core"), table.hz("clock"), table.string("part"),
-        table.string("why"),
+        table.string("larger") if "larger" in table else "", table.string("why"),
     )  # fmt: skip
     table.close()
     return found
@@ -147,7 +155,7 @@ def measure_seeds(
 ) -> list[SeedRow]:
     """Build, run and price every network on every target. ``folder`` holds the networks; default: those that come with tinysim.
 
-    A network that does not fit a part is a row without a result. Raises InputError when a network's file is missing, and what
+    A network that does not fit is a row that says so. Raises InputError when a network's file is missing, and what
     `tinysim.bench` raises otherwise.
     """
     benchmark, models = seeds or load_seeds(), folder or models_folder()
@@ -156,11 +164,22 @@ def measure_seeds(
         for kind in kinds:
             path = seed.path(kind, models)
             for target in benchmark.targets:
-                published = benchmark.published(seed, kind, target)
-                try:
-                    (result,) = bench(path, target.part, clock=target.clock_hz, options=options, progress=progress)
-                except CapacityError as error:
-                    rows.append(SeedRow(seed, kind, target, published, None, error.message))
-                    continue
-                rows.append(SeedRow(seed, kind, target, published, dataclasses.replace(result, published=published)))
+                result, note = _fitting(path, target, options, progress)
+                published = benchmark.published(seed, kind, target, result.part if result else "")
+                if result is not None:
+                    result = dataclasses.replace(result, published=published)
+                rows.append(SeedRow(seed, kind, target, published, result, note))
     return rows
+
+
+def _fitting(path: Path, target: Target, options: BuildOptions | None, progress: Progress) -> tuple[Result | None, str]:
+    """A network on a target's part, or else on its larger part with what the first lacks, or else nothing but that."""
+    notes: list[str] = []
+    for part in filter(None, (target.part, target.larger)):
+        try:
+            (result,) = bench(path, part, clock=target.clock_hz, options=options, progress=progress)
+        except CapacityError as error:
+            notes.append(error.message)
+        else:
+            return result, "; ".join(notes)
+    return None, "; ".join(notes)

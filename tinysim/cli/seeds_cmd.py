@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         if json:
             write_json([row.result.to_dict() for row in rows if row.result], json)
             for row in rows:
-                if row.note:
+                if row.result is None:
                     console(error=True).print(f"{row.seed.name} {row.kind} is not among the results: {row.note}")
         if csv:
             write_text(seeds_to_csv(rows), csv)

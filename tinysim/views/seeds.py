@@ -31,7 +31,7 @@ def seed_record(row: SeedRow) -> dict[str, Any]:
         "model": row.seed.name,
         "type": str(row.kind),
         "target": row.target.name,
-        "part": row.target.part,
+        "part": result.part if result else row.target.part,
         "core": row.target.core,
         "clock_hz": row.target.clock_hz,
         "wait_states": result.wait_states if result else None,
@@ -89,7 +89,8 @@ def _cells(row: SeedRow, *, first: bool) -> list[str]:
         return text if row.comparable else f"[dim]({text})[/]"
 
     result, published = row.result, row.published
-    head = [row.seed.name if first else "", str(row.kind) if first else "", row.target.part, format_hz(row.target.clock_hz)]
+    part = row.target.part if result is None else f"{result.part} *" if row.note else result.part
+    head = [row.seed.name if first else "", str(row.kind) if first else "", part, format_hz(row.target.clock_hz)]
     flash, ram = (theirs(format_bytes(size)) if size is not None else "-" for size in (published.flash_bytes, published.ram_bytes))
     latency = theirs(format_seconds(published.latency_s))
     if result is None:
@@ -103,8 +104,10 @@ def _cells(row: SeedRow, *, first: bool) -> list[str]:
 
 
 def _show_notes(console: Console, rows: Sequence[SeedRow]) -> None:
-    for note in dict.fromkeys(f"{row.seed.name} {row.kind}: {row.note}" for row in rows if row.note):
-        console.print(f"[yellow]does not fit[/] {escape(note)}")
+    for row in rows:
+        if row.note:
+            instead = f" *: shown on {row.result.part}, the same core at the same clock" if row.result else ""
+            console.print(f"[yellow]does not fit[/] {escape(row.target.name)}: {escape(row.note)}{instead}")
     for difference in dict.fromkeys(text for row in rows for text in row.published.differences):
         console.print(f"[dim]differs:[/] {escape(difference)}")
     for target in dict.fromkeys(row.target for row in rows):
