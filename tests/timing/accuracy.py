@@ -1,4 +1,7 @@
-"""Runs every microbenchmark and prints the accuracy document: ``python -m tests.timing.accuracy > docs/accuracy.md``."""
+"""Runs every microbenchmark and prints the accuracy document.
+
+``python -m tests.timing.accuracy > docs/accuracy.md``
+"""
 
 from __future__ import annotations
 

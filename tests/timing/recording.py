@@ -1,4 +1,6 @@
-"""Runs small Thumb programs in Unicorn and gives their Counts, with plain Python hooks: slow, simple, independent of the engine."""
+"""Runs small Thumb programs in Unicorn and gives their Counts, with plain Python hooks: slow, simple, independent of
+the engine.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from unicorn import UC_ARCH_ARM, UC_HOOK_BLOCK, UC_HOOK_CODE, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MODE_THUMB, Uc, UcError
+from unicorn import (
+    UC_ARCH_ARM,
+    UC_HOOK_BLOCK,
+    UC_HOOK_CODE,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_WRITE,
+    UC_MODE_THUMB,
+    Uc,
+    UcError,
+)
 from unicorn import arm_const as arm
 
 from tinysim.counts import NO_BLOCK, Counts
@@ -38,7 +49,8 @@ def build(source: Path, folder: Path, core: str, *flags: str) -> bytes:
     elf = folder / f"{source.stem}-{core}-{'_'.join(flag.strip('-') for flag in flags)}.elf"
     made = subprocess.run(
         ["arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", f"-mfpu={FPUS[core]}", "-mfloat-abi=hard", "-nostdlib",
-         "-ffreestanding", "-fno-tree-loop-distribute-patterns", f"-Wl,-Ttext={CODE:#x},-Tbss={DATA:#x},-Tdata={DATA + 0x8000:#x}",
+         "-ffreestanding", "-fno-tree-loop-distribute-patterns",
+         f"-Wl,-Ttext={CODE:#x},-Tbss={DATA:#x},-Tdata={DATA + 0x8000:#x}",
          "-Wl,--no-warn-rwx-segments", *flags, str(source), "-o", str(elf)],
         capture_output=True, text=True,
     )  # fmt: skip
@@ -57,7 +69,9 @@ def _load(elf: bytes) -> tuple[list[tuple[int, bytes]], dict[str, int]]:
 
 
 def record(elf: bytes, function: str, core: str, arguments: tuple[int, ...] = ()) -> Recording:
-    """Runs one function to its return. r0 to r3 hold the arguments; data memory is zero but for what the program sets."""
+    """Runs one function to its return. r0 to r3 hold the arguments; data memory is zero but for what the program
+    sets.
+    """
     uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB)
     uc.ctl_set_cpu_model(MODELS[core])
     for base, size in ((CODE, 0x40000), (DATA, 0x40000), (STOP, 0x1000), (0xE0000000, 0x100000)):
@@ -85,7 +99,7 @@ def record(elf: bytes, function: str, core: str, arguments: tuple[int, ...] = ()
         if not accesses or accesses[-1][0] != at:
             accesses.append((at, address))
         xpsr = uc.reg_read(arm.UC_ARM_REG_XPSR)
-        if xpsr & 0x0600FC00:                     # a hooked access inside an IT block leaves stale IT bits behind
+        if xpsr & 0x0600FC00:  # a hooked access inside an IT block leaves stale IT bits behind
             uc.reg_write(arm.UC_ARM_REG_XPSR, xpsr & ~0x0600FC00)
 
     uc.hook_add(UC_HOOK_BLOCK, on_block)

@@ -60,9 +60,7 @@ def cycles_of_body(benchmark: dict[str, object], folder: Path) -> float:
     # on the dual-issue core what comes before and after overlaps: compare twice the body with once
     before = body if core.pipeline is Pipeline.DUAL_ISSUE else ""
     source = folder / "program.s"
-    source.write_text(
-        PROGRAM.format(before=PADDING + "mov r9, r9\n" * align + before, body=body, after=PADDING)
-    )
+    source.write_text(PROGRAM.format(before=PADDING + "mov r9, r9\n" * align + before, body=body, after=PADDING))
     elf = build(source, folder, core.name)
     cycles = []
     for function in ("with_body", "without_body"):

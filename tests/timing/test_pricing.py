@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -121,10 +122,10 @@ def test_the_prices_of_successive_keys_add_up(recorded: dict[str, tuple[Recordin
 @settings(max_examples=15, deadline=None)
 @given(cuts=st.sets(st.integers(1, 7)))
 def test_cutting_straight_code_into_blocks_does_not_change_its_price(core: str, cuts: set[int]) -> None:
-    code = "1888 f851 3b04 1912 fb03 f303 6013 4408 b280"      # 9 instructions, 2 or 4 bytes wide
+    code = "1888 f851 3b04 1912 fb03 f303 6013 4408 b280"  # 9 instructions, 2 or 4 bytes wide
     starts = [0, 2, 6, 8, 12, 14, 16, 18][:8]
     bounds = sorted({0, 18, *(starts[cut] for cut in cuts if cut < len(starts))})
-    blocks = list(zip(bounds, (b - a for a, b in zip(bounds, bounds[1:], strict=False)), strict=False))
+    blocks = list(zip(bounds, (b - a for a, b in pairwise(bounds)), strict=False))
     depth = load_core(core).context_blocks
     keys = [[*([NO_BLOCK] * depth + list(range(n)))[-depth:], n] for n in range(len(blocks))]
     counted, data = plain(code, *blocks, keys=keys, executions=[1] * len(blocks))
@@ -133,20 +134,22 @@ def test_cutting_straight_code_into_blocks_does_not_change_its_price(core: str, 
 
 
 def test_a_block_inside_another_is_priced_by_its_own_path() -> None:
-    code = "3001 3001 3001 e7fd"                               # its last instruction branches to the third
+    code = "3001 3001 3001 e7fd"  # its last instruction branches to the third
     counted, data = plain(code, (0, 8), (4, 4), keys=[[NO_BLOCK, 0], [NO_BLOCK, 1], [0, 1]], executions=[1, 1, 5])
     prices = price(counted, lambda address, size: data[address - CODE :][:size], load_core("cortex-m4"))
     assert prices.instructions.tolist() == [4, 2, 2]
-    assert prices.cycles[2] == 3                               # a taken branch's refill and two instructions
+    assert prices.cycles[2] == 3  # a taken branch's refill and two instructions
 
 
 @pytest.mark.parametrize(("fraction", "cycles"), [(1.0, 3.0), (0.0, 2.0), (0.25, 2.25)])
 def test_a_conditional_load_costs_by_how_often_it_is_made(fraction: float, cycles: float) -> None:
     # cmp r0, r0; it eq; ldreq r1, [r2]; mov r3, r3; before it a block so that its price begins warm
-    counted, data = plain("461b 461b 4280 bf08 6811 461b", (0, 4), (4, 8), keys=[[NO_BLOCK, 0], [0, 1]], executions=[1, 1])
+    counted, data = plain(
+        "461b 461b 4280 bf08 6811 461b", (0, 4), (4, 8), keys=[[NO_BLOCK, 0], [0, 1]], executions=[1, 1]
+    )
     counted = replace(counted, predication={CODE + 8: fraction})
     prices = price(counted, lambda address, size: data[address - CODE :][:size], load_core("cortex-m4"))
-    assert prices.cycles[1] == pytest.approx(1 + cycles)        # cmp 1, it folded, ldr 1 or 2, mov 1
+    assert prices.cycles[1] == pytest.approx(1 + cycles)  # cmp 1, it folded, ldr 1 or 2, mov 1
 
 
 @pytest.mark.parametrize(("bits", "cycles"), [(0, 2), (1, 5), (8, 6), (32, 12), (33, 2)])
@@ -186,7 +189,9 @@ def test_the_band_spans_both_predictors(recorded: dict[str, tuple[Recording, Cou
 
 def test_loads_of_one_bank_are_told_apart_by_their_addresses(tmp_path: Path) -> None:
     source = tmp_path / "l.s"
-    source.write_text(".syntax unified\n.thumb\n.global f\n.thumb_func\nf:\n" + "ldr r2, [r0]\nldr r3, [r1]\n" * 20 + "bx lr\n")
+    source.write_text(
+        ".syntax unified\n.thumb\n.global f\n.thumb_func\nf:\n" + "ldr r2, [r0]\nldr r3, [r1]\n" * 20 + "bx lr\n"
+    )
     elf = build(source, tmp_path, "cortex-m7")
     cycles = []
     for other in (0x20000044, 0x20000048):
@@ -201,7 +206,9 @@ def test_a_store_and_a_load_from_other_bases_do_not_wait(tmp_path: Path) -> None
     cycles = {}
     for name, load in (("same", "ldr r3, [r0, #8]"), ("other", "ldr r3, [r1, #8]"), ("beside", "ldr r3, [r0, #12]")):
         source = tmp_path / f"{name}.s"
-        source.write_text(".syntax unified\n.thumb\n.global f\n.thumb_func\nf:\n" + f"str r2, [r0, #8]\n{load}\n" * 10 + "bx lr\n")
+        source.write_text(
+            ".syntax unified\n.thumb\n.global f\n.thumb_func\nf:\n" + f"str r2, [r0, #8]\n{load}\n" * 10 + "bx lr\n"
+        )
         recording = record(build(source, tmp_path, "cortex-m7"), "f", "cortex-m7", (0x20000000, 0x20000100))
         counted = counts(recording, 2)
         cycles[name] = totals(counted, price(counted, recording.read_code, load_core("cortex-m7"))).region.cycles
@@ -219,7 +226,9 @@ def test_keys_with_too_little_context_are_refused(recorded: dict[str, tuple[Reco
 def test_double_precision_is_refused_where_the_core_lacks_it(core: str, fpu: str) -> None:
     chosen = load_core(core).with_fpu(fpu)
     counted, data = plain("ee31 0b02", (0, 4), keys=[[NO_BLOCK] * chosen.context_blocks + [0]], executions=[1])
-    with pytest.raises(UnpricedError, match=rf"Cortex-M\d with FPU {fpu} does not execute 'vadd.f64 d0, d1, d2' at 0x08000000"):
+    with pytest.raises(
+        UnpricedError, match=rf"Cortex-M\d with FPU {fpu} does not execute 'vadd.f64 d0, d1, d2' at 0x08000000"
+    ):
         price(counted, lambda address, size: data[address - CODE :][:size], chosen)
 
 
@@ -299,7 +308,7 @@ def test_calibration_refuses_more_parameters_than_measurements(recorded: dict[st
     from tinysim.errors import InputError
 
     board = measured(recorded["cortex-m4"], "cortex-m4", "f")
-    with pytest.raises(InputError, match="2 parameters .* but 1 independent measurement"):
+    with pytest.raises(InputError, match=r"2 parameters .* but 1 independent measurement"):
         calibrate(load_core("cortex-m4"), [board, board], ["load_after_store", "it_folds"])
     with pytest.raises(InputError, match="do not depend on core_fp_move"):
         calibrate(load_core("cortex-m4"), [board], ["core_fp_move"])

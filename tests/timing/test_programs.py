@@ -91,14 +91,18 @@ def test_every_instruction_of_the_coverage_table_runs_and_prices(core: str, fold
 
     single = {text for _, class_name, text in FORMS if load_core(core).timing(class_name) is not None}
     refused = {text.split("\n")[0] for _, class_name, text in FORMS if load_core(core).timing(class_name) is None}
-    refused |= {"yield", "yield.w", "wfe", "wfe.w", "wfi", "wfi.w", "svc #1", "bkpt #1"}     # the emulator stops there
+    refused |= {"yield", "yield.w", "wfe", "wfe.w", "wfi", "wfi.w", "svc #1", "bkpt #1"}  # the emulator stops there
     if core == "cortex-m4":
-        refused |= {text for _, _, text in FORMS if text.startswith("vmov.32")}      # the assembler knows no such for this FPU
+        refused |= {
+            text for _, _, text in FORMS if text.startswith("vmov.32")
+        }  # the assembler knows no such for this FPU
     body = "\n".join(line for line in _everything().splitlines() if line not in refused)
     source = folder / f"everything-{core}.s"
     source.write_text(
         ".syntax unified\n.thumb\n.text\n.global everything\n.thumb_func\neverything:\npush {r4-r11, lr}\n"
-        "vmov.f32 s0, #1.0\nmov r12, sp\n" + body + "\nb 1f\n1: bl 2f\nldr r3, =3f+1\nbx r3\n.ltorg\n3: ldr r3, =2f+1\nblx r3\n"
+        "vmov.f32 s0, #1.0\nmov r12, sp\n"
+        + body
+        + "\nb 1f\n1: bl 2f\nldr r3, =3f+1\nbx r3\n.ltorg\n3: ldr r3, =2f+1\nblx r3\n"
         "movs r0, #0\ntbb [pc, r0]\n.byte 1, 1\n4: movs r0, #0\ntbh [pc, r0, lsl #1]\n.short 1\n5:\nmov sp, r12\n"
         "pop {r4-r11, pc}\n.thumb_func\n2: bx lr\n.ltorg\n"
     )
