@@ -52,7 +52,13 @@ class _Strings:
 
 
 def write(
-    sections: Sequence[Section], symbols: Sequence[Symbol] = (), *, entry: int = 0, machine: int = 40, kind: int = 2, big: bool = False,
+    sections: Sequence[Section],
+    symbols: Sequence[Symbol] = (),
+    *,
+    entry: int = 0,
+    machine: int = 40,
+    kind: int = 2,
+    big: bool = False,
     bits: int = 32,
 ) -> bytes:
     """The bytes of an ELF file. Numbers in its header as asked for; the rest is right."""
@@ -67,12 +73,29 @@ def write(
         if section in loaded:
             load = section.address if section.load_address is None else section.load_address
             segments += struct.pack(
-                order + "8I", 1, at, section.address, load, len(content), section.size, 4 | 2 * section.writable | section.executable, 1
+                order + "8I",
+                1,
+                at,
+                section.address,
+                load,
+                len(content),
+                section.size,
+                4 | 2 * section.writable | section.executable,
+                1,
             )
         headers.append(
             struct.pack(
-                order + "10I", names.add(section.name), PROGBITS if section.stored else NOBITS, section.flags, section.address, at, section.size,
-                0, 0, 1, 0,
+                order + "10I",
+                names.add(section.name),
+                PROGBITS if section.stored else NOBITS,
+                section.flags,
+                section.address,
+                at,
+                section.size,
+                0,
+                0,
+                1,
+                0,
             )
         )
     if symbols:
@@ -80,13 +103,19 @@ def write(
         table = bytes(16)
         for symbol in sorted(symbols, key=lambda s: s.is_global):
             info = (16 if symbol.is_global else 0) | (2 if symbol.function else 1)
-            table += struct.pack(order + "3IBBH", text.add(symbol.name), symbol.value, symbol.size, info, 0, symbol.section + 1)
+            table += struct.pack(
+                order + "3IBBH", text.add(symbol.name), symbol.value, symbol.size, info, 0, symbol.section + 1
+            )
         local = 1 + sum(not s.is_global for s in symbols)
         at = offset + len(body)
         body += table + text.data
         strings = len(headers) + 1
-        headers.append(struct.pack(order + "10I", names.add(".symtab"), SYMTAB, 0, 0, at, len(table), strings, local, 4, 16))
-        headers.append(struct.pack(order + "10I", names.add(".strtab"), STRTAB, 0, 0, at + len(table), len(text.data), 0, 0, 1, 0))
+        headers.append(
+            struct.pack(order + "10I", names.add(".symtab"), SYMTAB, 0, 0, at, len(table), strings, local, 4, 16)
+        )
+        headers.append(
+            struct.pack(order + "10I", names.add(".strtab"), STRTAB, 0, 0, at + len(table), len(text.data), 0, 0, 1, 0)
+        )
     own = names.add(".shstrtab")
     at = offset + len(body)
     headers.append(struct.pack(order + "10I", own, STRTAB, 0, 0, at, len(names.data), 0, 0, 1, 0))
@@ -94,7 +123,19 @@ def write(
     table_at = offset + len(body)
     identity = b"\x7fELF" + bytes([bits // 32, 2 if big else 1, 1]) + bytes(9)
     header = identity + struct.pack(
-        order + "HHIIIIIHHHHHH", kind, machine, 1, entry, HEADER_BYTES if loaded else 0, table_at, 0x05000000, HEADER_BYTES, SEGMENT_BYTES,
-        len(loaded), SECTION_BYTES, len(headers), len(headers) - 1,
+        order + "HHIIIIIHHHHHH",
+        kind,
+        machine,
+        1,
+        entry,
+        HEADER_BYTES if loaded else 0,
+        table_at,
+        0x05000000,
+        HEADER_BYTES,
+        SEGMENT_BYTES,
+        len(loaded),
+        SECTION_BYTES,
+        len(headers),
+        len(headers) - 1,
     )
     return header + segments + body + b"".join(headers)

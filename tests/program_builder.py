@@ -30,5 +30,7 @@ def build(target: Path, *sources: Path, core: str = "cortex-m4", flags: Sequence
 def function(folder: Path, body: str, core: str = "cortex-m4", flags: Sequence[str] = ()) -> Path:
     """A program that calls the function ``f`` of ``body`` once, in registers as start.S says."""
     source = folder / "f.S"
-    source.write_text(f".syntax unified\n.thumb\n.text\n.balign 8\n.global f\n.type f, %function\n{body}\n.size f, . - f\n")
+    source.write_text(
+        f".syntax unified\n.thumb\n.text\n.balign 8\n.global f\n.type f, %function\n{body}\n.size f, . - f\n"
+    )
     return build(folder / "f.elf", START, source, core=core, flags=flags)

@@ -1,4 +1,4 @@
-"""Models on parts, from the .tflite file to a Result: right answers, consistent numbers, refusals that say what to do."""
+"""Models on parts, from the .tflite file to a Result: right answers, sound numbers, refusals that say what to do."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_the_same_measurement_twice_is_the_same(one_result: Result, models: Path
 
 def test_layers_are_those_of_the_model(one_result: Result, models: Path) -> None:
     model = tinysim.load_model(models / "cnn_int8.tflite")
-    assert [(layer.index, layer.op, layer.macs) for layer in one_result.layers] == [(o.index, o.name, o.macs) for o in model.operators]
+    assert [(layer.index, layer.op, layer.macs) for layer in one_result.layers] == [
+        (o.index, o.name, o.macs) for o in model.operators
+    ]
     for layer in one_result.layers:
         assert layer.instructions > 0
         assert layer.cycles_per_mac == (round(layer.cycles / layer.macs, 3) if layer.macs else None)
@@ -89,7 +91,9 @@ def test_ideal_memory_is_faster_and_says_so(one_result: Result, models: Path) ->
 
 
 def test_ideal_memory_costs_the_same_cycles_at_every_clock(models: Path) -> None:
-    results = tinysim.bench(models / "dense_float32.tflite", "stm32l4r5zi", clock=["20MHz", 80_000_000, "120MHz"], memory=IDEAL)
+    results = tinysim.bench(
+        models / "dense_float32.tflite", "stm32l4r5zi", clock=["20MHz", 80_000_000, "120MHz"], memory=IDEAL
+    )
     assert [r.clock_hz for r in results] == [20_000_000, 80_000_000, 120_000_000]
     assert len({r.cycles for r in results}) == 1
     assert results[0].latency_s == pytest.approx(6 * results[2].latency_s)
@@ -129,14 +133,18 @@ def test_optimisation_and_float_abi_make_other_firmware(models: Path) -> None:
 
 
 def test_optimised_kernels_are_faster_than_plain_ones(one_result: Result, models: Path) -> None:
-    [plain] = tinysim.bench(models / "cnn_int8.tflite", "stm32l4r5zi", options=tinysim.BuildOptions(kernels=Kernels.REFERENCE))
+    [plain] = tinysim.bench(
+        models / "cnn_int8.tflite", "stm32l4r5zi", options=tinysim.BuildOptions(kernels=Kernels.REFERENCE)
+    )
     assert_sound(plain)
     assert plain.cycles > 3 * one_result.cycles
 
 
 def test_progress_is_told(models: Path) -> None:
     said: list[tuple[str, int, int]] = []
-    tinysim.bench(models / "dense_float32.tflite", "stm32l4r5zi", memory=IDEAL, progress=lambda *step: said.append(step))
+    tinysim.bench(
+        models / "dense_float32.tflite", "stm32l4r5zi", memory=IDEAL, progress=lambda *step: said.append(step)
+    )
     assert any("dense_float32" in what for what, _, _ in said)
     assert all(0 <= done <= total or total == 0 for _, done, total in said)
 
@@ -151,7 +159,7 @@ def test_many_results_are_one_frame_and_one_file(cnn_results: tuple[Result, ...]
     assert frame["outputs_match"].all()
 
 
-# -- MLPerf Tiny ----------------------------------------------------------------------------------------------------------
+# -- MLPerf Tiny --------
 
 
 @pytest.mark.parametrize("name", [*INT8, *FLOAT])
@@ -171,7 +179,10 @@ def test_a_reference_model_gives_right_outputs(name: str, mlperf: Path) -> None:
 def test_optimised_kernels_are_three_times_faster_on_keyword_spotting(mlperf: Path) -> None:
     model = mlperf / "kws_dscnn_int8.tflite"
     for part in PARTS:
-        fast, plain = (tinysim.bench(model, part, options=tinysim.BuildOptions(kernels=kernels), memory=IDEAL)[0] for kernels in Kernels)
+        fast, plain = (
+            tinysim.bench(model, part, options=tinysim.BuildOptions(kernels=kernels), memory=IDEAL)[0]
+            for kernels in Kernels
+        )
         assert_sound(fast)
         assert_sound(plain)
         assert plain.cycles > 3 * fast.cycles
@@ -196,11 +207,14 @@ def test_a_model_above_the_flash_says_by_how_much_and_which_parts_hold_it(mlperf
     assert "stm32h723zg" not in named
 
 
-# -- refusals -------------------------------------------------------------------------------------------------------------
+# -- refusals --------
 
 
 def test_a_model_above_a_small_part_says_what_is_missing(models: Path) -> None:
-    with pytest.raises(CapacityError, match=r"cnn_int8 does not fit Plain M4: missing [\d,]+ bytes of flash \(needs [\d,]+, has 65,536\)") as caught:
+    with pytest.raises(
+        CapacityError,
+        match=r"cnn_int8 does not fit Plain M4: missing [\d,]+ bytes of flash \(needs [\d,]+, has 65,536\)",
+    ) as caught:
         tinysim.bench(models / "cnn_int8.tflite", PLAIN_M4)
     assert "stm32l4r5zi" in caught.value.hint
 
@@ -208,7 +222,9 @@ def test_a_model_above_a_small_part_says_what_is_missing(models: Path) -> None:
 def test_a_model_above_the_ram_says_what_is_missing(models: Path) -> None:
     part = tinysim.load_part(PLAIN_M4)
     flash, ram = part.regions
-    starved = dataclasses.replace(part, regions=(dataclasses.replace(flash, size=1 << 20), dataclasses.replace(ram, size=8192)))
+    starved = dataclasses.replace(
+        part, regions=(dataclasses.replace(flash, size=1 << 20), dataclasses.replace(ram, size=8192))
+    )
     with pytest.raises(CapacityError, match=r"missing [\d,]+ bytes of ram \(needs [\d,]+, has 8,192\)"):
         tinysim.bench(models / "cnn_int8.tflite", starved)
 

@@ -56,7 +56,7 @@ def command(*arguments: object, path: str | None = None) -> subprocess.Completed
     )  # fmt: skip
 
 
-# -- bad input: models ----------------------------------------------------------------------------------------------------
+# -- bad input: models --------
 
 
 def test_a_file_that_is_no_model(tinysim, tmp_path: Path) -> None:
@@ -101,10 +101,18 @@ def test_a_hybrid_model(tinysim, tmp_path: Path) -> None:
 
 def test_a_model_too_big_for_the_part(tinysim, models: Path) -> None:
     outcome = tinysim("bench", models / "cnn_int8.tflite", "--part", PLAIN_M4)
-    assert_one_line(outcome, 2, "does not fit Plain M4: missing ", " bytes of flash (needs ", "has 65,536)", "parts with room: ", PART)
+    assert_one_line(
+        outcome,
+        2,
+        "does not fit Plain M4: missing ",
+        " bytes of flash (needs ",
+        "has 65,536)",
+        "parts with room: ",
+        PART,
+    )
 
 
-# -- bad input: parts, clocks, options --------------------------------------------------------------------------------------
+# -- bad input: parts, clocks, options --------
 
 
 @pytest.mark.parametrize(
@@ -161,7 +169,7 @@ def test_no_compiler_at_all(models: Path, tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-# -- bad input: programs ----------------------------------------------------------------------------------------------------
+# -- bad input: programs --------
 
 PROGRAMS = {
     "is not an ELF file": b"MZ, say",
@@ -197,7 +205,9 @@ def test_a_function_of_a_stripped_program(tinysim, elf: Path, tmp_path: Path) ->
 
 
 def test_a_stretch_without_an_end(tinysim, elf: Path) -> None:
-    assert_one_line(tinysim("run", elf, "--part", PLAIN_M4, "--ideal-memory", "--between", "sum"), 2, "'sum' is not a stretch")
+    assert_one_line(
+        tinysim("run", elf, "--part", PLAIN_M4, "--ideal-memory", "--between", "sum"), 2, "'sum' is not a stretch"
+    )
 
 
 def test_a_program_that_faults_exits_with_1_and_shows_registers(tinysim, tmp_path: Path) -> None:
@@ -211,7 +221,7 @@ def test_a_program_that_faults_exits_with_1_and_shows_registers(tinysim, tmp_pat
     assert all(line.startswith("  ") for line in details)
 
 
-# -- what programs read -----------------------------------------------------------------------------------------------------
+# -- what programs read --------
 
 
 def test_bench_prints_nothing_but_an_array_of_results(models: Path, one_result: Result) -> None:
@@ -223,10 +233,24 @@ def test_bench_prints_nothing_but_an_array_of_results(models: Path, one_result: 
     assert first == one_result
     region = records[0]["regions"][0]
     assert sum(region["breakdown"].values()) == region["cycles"] == records[0]["cycles"]
-    assert {"model", "part", "core", "clock_hz", "engine", "firmware", "regions", "layers", "cycles", "latency_s", "memory", "outputs",
+    assert {
+        "model",
+        "part",
+        "core",
+        "clock_hz",
+        "engine",
+        "firmware",
+        "regions",
+        "layers",
+        "cycles",
+        "latency_s",
+    } <= set(records[0])
+    assert {"memory", "outputs",
             "error", "warnings"} <= set(records[0])  # fmt: skip
     assert {"name", "calls", "instructions", "cycles", "latency_s", "breakdown", "functions"} <= set(region)
-    assert {"flash_bytes", "ram_bytes", "sections", "stack_peak_bytes", "arena_bytes", "weights_bytes"} <= set(records[0]["memory"])
+    assert {"flash_bytes", "ram_bytes", "sections", "stack_peak_bytes", "arena_bytes", "weights_bytes"} <= set(
+        records[0]["memory"]
+    )
     assert {"name", "op", "instructions", "cycles", "macs"} <= set(records[0]["layers"][0])
     assert {"match", "reference", "max_abs_error"} <= set(records[0]["outputs"])
     assert {"path", "sha256", "runtime", "kernels", "opt"} <= set(records[0]["firmware"])
@@ -234,7 +258,9 @@ def test_bench_prints_nothing_but_an_array_of_results(models: Path, one_result: 
 
 
 def test_run_prints_nothing_but_one_result(tinysim, elf: Path) -> None:
-    code, out, err = tinysim("run", elf, "--part", PLAIN_M4, "--ideal-memory", "--function", "sum,factorial", "--json", "-")
+    code, out, err = tinysim(
+        "run", elf, "--part", PLAIN_M4, "--ideal-memory", "--function", "sum,factorial", "--json", "-"
+    )
     assert (code, err) == (0, "")
     record = json.loads(out)
     assert [r["name"] for r in record["regions"]] == ["sum", "factorial"]
@@ -243,7 +269,17 @@ def test_run_prints_nothing_but_one_result(tinysim, elf: Path) -> None:
 
 def test_json_goes_to_a_file_beside_the_table(tinysim, models: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.json"
-    code, out, _ = tinysim("bench", models / "cnn_int8.tflite", "--part", PART, "--ideal-memory", "--json", target, "--layers", "--breakdown")
+    code, out, _ = tinysim(
+        "bench",
+        models / "cnn_int8.tflite",
+        "--part",
+        PART,
+        "--ideal-memory",
+        "--json",
+        target,
+        "--layers",
+        "--breakdown",
+    )
     assert code == 0
     [result] = read_results(target)
     for text in ("cnn_int8", PART, "120 MHz", "match", "memory is ideal", "CONV_2D", "interpreter", "issue"):
@@ -253,7 +289,9 @@ def test_json_goes_to_a_file_beside_the_table(tinysim, models: Path, tmp_path: P
     assert result.firmware.compiler in " ".join(out.split())
 
 
-@pytest.mark.parametrize(("option", "first"), [("--csv", "model,part,core,clock_hz"), ("--markdown", "| model | part |")])
+@pytest.mark.parametrize(
+    ("option", "first"), [("--csv", "model,part,core,clock_hz"), ("--markdown", "| model | part |")]
+)
 def test_tables_for_programs_stand_alone(tinysim, models: Path, option: str, first: str) -> None:
     code, out, err = tinysim("bench", models / "dense_float32.tflite", "--part", PART, "--ideal-memory", option, "-")
     assert (code, err) == (0, "")

@@ -40,7 +40,9 @@ def test_cargo_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("cc", "code"), [((), 0), (("--cc", "/nowhere/arm-"), 1)])
-def test_the_exit_code_says_whether_anything_needed_is_missing(cc: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_exit_code_says_whether_anything_needed_is_missing(
+    cc: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["doctor", *cc, "--json", "-"])
     assert (caught.value.code or 0) == code

@@ -18,7 +18,9 @@ from tinysim.image import load_image, parse_image
 from tinysim.part import Part, load_part, part_names
 from tinysim.result import MemoryUse, Result
 
-ALLOWED = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+ALLOWED = settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
 RESERVES = (".stack", ".heap")
 
 
@@ -54,7 +56,9 @@ def test_firmware_of_a_model_has_the_sizes_that_size_prints(cnn_results: tuple[R
     for result in cnn_results:
         path, use = Path(result.firmware.path), result.memory
         printed = sizes(path)
-        assert {s.name: s.bytes for s in use.sections} == {name: printed[name] for name in (s.name for s in use.sections)}
+        assert {s.name: s.bytes for s in use.sections} == {
+            name: printed[name] for name in (s.name for s in use.sections)
+        }
         text, data, bss = berkeley(path)
         assert use.flash_bytes == text + data
         assert use.ram_bytes - (use.stack_peak_bytes or 0) == data + bss - printed[".stack"]
@@ -81,7 +85,10 @@ def test_initialised_data_takes_flash_and_ram(plain: Part, tmp_path: Path) -> No
     text, data, bss = berkeley(elf)
     assert data == 4
     assert (use.flash_bytes, use.ram_bytes) == (text + data, data + bss + 100)
-    assert [(m.memory, m.used_bytes, m.size_bytes) for m in use.memories] == [("flash", text + data, 0x10000), ("ram", data + bss, 0x4000)]
+    assert [(m.memory, m.used_bytes, m.size_bytes) for m in use.memories] == [
+        ("flash", text + data, 0x10000),
+        ("ram", data + bss, 0x4000),
+    ]
     assert_consistent(use)
 
 
@@ -89,7 +96,12 @@ KINDS = (".text", ".rodata", ".weights", ".data", ".bss", ".arena", ".stack", ".
 
 
 @ALLOWED
-@given(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, 500).map(lambda words: 4 * words)), min_size=1, max_size=8), st.integers(0, 4096))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(KINDS), st.integers(1, 500).map(lambda words: 4 * words)), min_size=1, max_size=8
+    ),
+    st.integers(0, 4096),
+)
 def test_any_program_has_the_sizes_that_size_prints(
     plain: Part, tmp_path: Path, wanted: list[tuple[str, int]], stack_peak: int
 ) -> None:
@@ -129,15 +141,24 @@ def test_a_section_outside_of_the_part_is_shown_as_such(plain: Part, tmp_path: P
 
 def test_a_section_over_two_memories_that_touch_takes_from_both(plain: Part, tmp_path: Path) -> None:
     ram = plain.region("ram")
-    two = dataclasses.replace(plain, regions=(*plain.regions, dataclasses.replace(ram, name="next", base=ram.end, size=0x1000)))
+    two = dataclasses.replace(
+        plain, regions=(*plain.regions, dataclasses.replace(ram, name="next", base=ram.end, size=0x1000))
+    )
     path = tmp_path / "made.elf"
-    path.write_bytes(write([Section(".text", 0x08000000, 8, executable=True), Section(".bss", ram.end - 100, 300, writable=True, stored=False)]))
+    path.write_bytes(
+        write(
+            [
+                Section(".text", 0x08000000, 8, executable=True),
+                Section(".bss", ram.end - 100, 300, writable=True, stored=False),
+            ]
+        )
+    )
     use = footprint(load_image(path), two, stack_peak_bytes=0)
     assert {m.memory: m.used_bytes for m in use.memories} == {"flash": 8, "ram": 100, "next": 200}
     assert use.ram_bytes == 300
 
 
-# -- room ---------------------------------------------------------------------------------------------------------------
+# -- room --------
 
 FLASH, RAM = 0x10000, 0x4000
 
@@ -155,7 +176,9 @@ def test_missing_bytes_are_those_above_what_the_part_has(plain: Part, code: int,
         check_capacity(plain, needed, "it")
     except CapacityError as error:
         assert not fits
-        expected = [f"{code - FLASH:,} bytes of flash"] * (code > FLASH) + [f"{data + arena - RAM:,} bytes of ram"] * (data + arena > RAM)
+        expected = [f"{code - FLASH:,} bytes of flash"] * (code > FLASH) + [f"{data + arena - RAM:,} bytes of ram"] * (
+            data + arena > RAM
+        )
         assert re.findall(r"([\d,]+ bytes of \w+) \(needs", error.message) == expected
         assert "\n" not in str(error)
         assert not error.details
@@ -187,7 +210,8 @@ def test_memories_that_do_not_touch_are_not_added_up(plain: Part) -> None:
     ram = plain.region("ram")
     far = dataclasses.replace(ram, name="far", base=ram.base + 0x100000)
     two = dataclasses.replace(
-        plain, regions=(*plain.regions, far),
+        plain,
+        regions=(*plain.regions, far),
         placement={**plain.placement, "data": ("ram", "far"), "arena": ("ram", "far"), "stack": ("ram", "far")},
     )
     check_capacity(two, {"code": 0, "data": RAM, "arena": RAM}, "it")

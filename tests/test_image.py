@@ -16,7 +16,9 @@ from tinysim.image import Image, load_image, parse_image
 from tinysim.image import Section as ImageSection
 from tinysim.result import Result
 
-ALLOWED = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+ALLOWED = settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def firmware(one_result: Result) -> Image:
     return load_image(one_result.firmware.path)
 
 
-# -- against binutils ---------------------------------------------------------------------------------------------------
+# -- against binutils --------
 
 
 def readelf_sections(path: Path) -> list[ImageSection]:
@@ -47,29 +49,41 @@ def readelf_sections(path: Path) -> list[ImageSection]:
         for line in run("arm-none-eabi-objdump", "-h", "-w", path).splitlines()
         if len(fields := line.split()) > 6 and fields[0].isdigit()
     }
-    pattern = re.compile(r"\[ *\d+\] (\S+) +(\S+) +([0-9a-f]{8}) ([0-9a-f]{6,}) ([0-9a-f]{6,}) [0-9a-f]{2} +([A-Za-z]*) +\d+ +\d+ +\d+")
+    pattern = re.compile(
+        r"\[ *\d+\] (\S+) +(\S+) +([0-9a-f]{8}) ([0-9a-f]{6,}) ([0-9a-f]{6,}) [0-9a-f]{2} +([A-Za-z]*) +\d+ +\d+ +\d+"
+    )
     found = []
     for name, kind, address, _offset, size, flags in pattern.findall(run("arm-none-eabi-readelf", "-SW", path)):
         if "A" in flags and int(size, 16):
-            found.append(ImageSection(name, int(address, 16), loads[name], int(size, 16), kind != "NOBITS", "W" in flags, "X" in flags))
+            found.append(
+                ImageSection(
+                    name, int(address, 16), loads[name], int(size, 16), kind != "NOBITS", "W" in flags, "X" in flags
+                )
+            )
     return found
 
 
 def readelf_segments(path: Path) -> list[tuple[int, int, int, int, bool]]:
     """The loaded segments: address, load address, bytes in the file, bytes in memory, executable."""
-    rows = re.findall(r"LOAD +0x\w+ (0x\w+) (0x\w+) (0x\w+) (0x\w+) ([RWE ]{3})", run("arm-none-eabi-readelf", "-lW", path))
+    rows = re.findall(
+        r"LOAD +0x\w+ (0x\w+) (0x\w+) (0x\w+) (0x\w+) ([RWE ]{3})", run("arm-none-eabi-readelf", "-lW", path)
+    )
     return [(int(v, 16), int(p, 16), int(f, 16), int(m, 16), "E" in flags) for v, p, f, m, flags in rows if int(m, 16)]
 
 
 def nm_symbols(path: Path) -> set[tuple[str, int, bool]]:
     """Name, value and whether it is global, of all symbols."""
     rows = (line.rsplit(" ", 2) for line in run("arm-none-eabi-nm", "--format=bsd", path).splitlines())
-    return {(name, int(value.split()[0], 16), kind.isupper() or kind in "vw") for value, kind, name in rows if value.strip()}
+    return {
+        (name, int(value.split()[0], 16), kind.isupper() or kind in "vw") for value, kind, name in rows if value.strip()
+    }
 
 
 def assert_as_binutils_says(image: Image, path: Path) -> None:
     assert list(image.sections) == readelf_sections(path)
-    assert [(s.address, s.load_address, len(s.data), s.memory_bytes, s.executable) for s in image.segments] == readelf_segments(path)
+    assert [
+        (s.address, s.load_address, len(s.data), s.memory_bytes, s.executable) for s in image.segments
+    ] == readelf_segments(path)
     assert {(s.name, s.address & ~1 if s.function else s.address, s.is_global) for s in image.symbols} == {
         (name, value & ~1 if any(t.function and t.name == name for t in image.symbols) else value, bound)
         for name, value, bound in nm_symbols(path)
@@ -174,18 +188,35 @@ def test_any_layout_is_read_as_readelf_reads_it(tmp_path: Path, sections: list[S
     path.write_bytes(write(sections, [Symbol("f", sections[-1].address | 1, 8, section=len(sections) - 1)]))
     image = load_image(path)
     assert [s for s in image.sections if s.stored] == [s for s in readelf_sections(path) if s.stored]
-    assert [(s.name, s.address, s.bytes) for s in image.sections] == [(s.name, s.address, s.bytes) for s in readelf_sections(path)]
-    assert [(s.address, s.load_address, len(s.data), s.memory_bytes, s.executable) for s in image.segments] == readelf_segments(path)
+    assert [(s.name, s.address, s.bytes) for s in image.sections] == [
+        (s.name, s.address, s.bytes) for s in readelf_sections(path)
+    ]
+    assert [
+        (s.address, s.load_address, len(s.data), s.memory_bytes, s.executable) for s in image.segments
+    ] == readelf_segments(path)
     for number, section in enumerate(sections):
         if section.allocated and section.stored and section.size:
             assert image.read(section.address, section.size) == bytes((number + k) & 255 for k in range(section.size))
     assert image.symbol("f").address == sections[-1].address
 
 
-# -- names --------------------------------------------------------------------------------------------------------------
+# -- names --------
 
 
-@pytest.mark.parametrize("name", ["plain", "hidden(int)", "hidden", "shape::area(int, int)", "shape::area(int,int)", "shape::Box::area() const", "Box::area", "shape::largest<int>", "int shape::largest<int>(int, int)"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "hidden(int)",
+        "hidden",
+        "shape::area(int, int)",
+        "shape::area(int,int)",
+        "shape::Box::area() const",
+        "Box::area",
+        "shape::largest<int>",
+        "int shape::largest<int>(int, int)",
+    ],
+)
 def test_a_function_is_found_by_the_names_people_use(image: Image, name: str) -> None:
     symbol = image.symbol(name)
     assert symbol.function
@@ -235,7 +266,7 @@ def test_data_and_constants_are_read_where_they_are_stored(image: Image) -> None
         image.read(image.symbol("zeros").address, 4)
 
 
-# -- wrong files --------------------------------------------------------------------------------------------------------
+# -- wrong files --------
 
 CODE = [Section(".text", 0x08000000, 16, executable=True)]
 WRONG = {
@@ -274,7 +305,7 @@ def test_an_object_file_of_the_compiler_is_refused(tmp_path: Path) -> None:
 def test_a_program_of_this_computer_is_refused() -> None:
     import sys
 
-    with pytest.raises(ImageError, match="64-bit|not for Arm|not an ELF"):
+    with pytest.raises(ImageError, match=r"64-bit|not for Arm|not an ELF"):
         load_image(sys.executable)
 
 
@@ -288,7 +319,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_a_damaged_file_is_an_image_error_or_an_image(data: st.DataObject) -> None:
-    content = bytearray(write([*CODE, Section(".data", 0x20000000, 8, writable=True, load_address=0x08000010)], [Symbol("f", 0x08000001, 16)]))
+    content = bytearray(
+        write(
+            [*CODE, Section(".data", 0x20000000, 8, writable=True, load_address=0x08000010)],
+            [Symbol("f", 0x08000001, 16)],
+        )
+    )
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     kept = bytes(content[: data.draw(st.integers(0, len(content)))]) if data.draw(st.booleans()) else bytes(content)

@@ -21,7 +21,9 @@ def test_a_program_costs_what_the_hand_calculation_says(program: dict[str, Any],
     elf = function(tmp_path, program["asm"], program["core"])
     result = tinysim.run(elf, PARTS[program["core"]], functions=["f"], memory=MemoryOptions(ideal=True))
     [region] = result.regions
-    assert (region.calls, region.instructions, region.cycles) == (1, program["instructions"], program["cycles"]), region.breakdown
+    assert (region.calls, region.instructions, region.cycles) == (1, program["instructions"], program["cycles"]), (
+        region.breakdown
+    )
     assert sum(region.breakdown.values()) == region.cycles
     assert result.latency_s == pytest.approx(region.cycles / 100e6)
 

@@ -30,13 +30,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_bench_and_run_stay_functions_after_their_modules_are_imported() -> None:
-    program = "import tinysim.bench, tinysim.measure, tinysim; assert callable(tinysim.bench) and callable(tinysim.run), tinysim.bench"
+    program = "import tinysim.bench, tinysim.measure, tinysim; assert callable(tinysim.bench) and callable(tinysim.run)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
 
 
 def test_importing_the_package_loads_neither_engine_nor_compiler() -> None:
-    program = "import sys, tinysim; print([m for m in ('numba', 'unicorn', 'capstone', 'numpy', 'rich') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    program = (
+        "import sys, tinysim; print([m for m in ('numba', 'unicorn', 'capstone', 'numpy', 'rich') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+        == "[]"
+    )
 
 
 def test_errors_form_one_family_with_exit_codes() -> None:

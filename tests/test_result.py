@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from tinysim.errors import InputError
 from tinysim.result import SCHEMA, Outputs, Result, read_results
 
-ALLOWED = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None, max_examples=60)
+ALLOWED = settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None, max_examples=60
+)
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
@@ -32,9 +34,14 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(st.text(max_size=5), values(arguments[1]), max_size=2)
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        return st.builds(kind, **{f.name: values(hints[f.name]) for f in dataclasses.fields(kind) if f.name != "schema"})
+        return st.builds(
+            kind, **{f.name: values(hints[f.name]) for f in dataclasses.fields(kind) if f.name != "schema"}
+        )
     return {
-        int: st.integers(-(2**63), 2**63), float: st.floats(allow_nan=False, allow_infinity=False), str: st.text(max_size=8), bool: st.booleans(),
+        int: st.integers(-(2**63), 2**63),
+        float: st.floats(allow_nan=False, allow_infinity=False),
+        str: st.text(max_size=8),
+        bool: st.booleans(),
     }[kind]  # fmt: skip
 
 
@@ -91,14 +98,24 @@ def test_a_record_without_what_it_needs_is_damaged(field: str, one_result: Resul
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("clock_hz", "120MHz"), ("clock_hz", True), ("latency_s", "fast"), ("part", 3), ("warnings", "one text"), ("regions", {})]
+    ("field", "value"),
+    [
+        ("clock_hz", "120MHz"),
+        ("clock_hz", True),
+        ("latency_s", "fast"),
+        ("part", 3),
+        ("warnings", "one text"),
+        ("regions", {}),
+    ],
 )
 def test_a_record_with_a_value_of_another_type_is_damaged(field: str, value: object, one_result: Result) -> None:
     with pytest.raises(InputError, match="damaged"):
         Result.from_dict({**one_result.to_dict(), field: value})
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "3", "null", '{"schema": "tinysim.result/2"}', "[" * 100_000, "\ufeff{}"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", "3", "null", '{"schema": "tinysim.result/2"}', "[" * 100_000, "\ufeff{}"]
+)
 def test_a_file_that_is_no_result_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(text, encoding="utf-8")

@@ -22,7 +22,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("work")
     double = ("-mfpu=fpv5-d16", "-mcpu=cortex-m7")
     return [
-        build(folder / f"work{fault}.elf", FOLDER / "work.c", flags=("-O1", f"-DFAULT={fault}", *(double if fault == 7 else ())))
+        build(
+            folder / f"work{fault}.elf",
+            FOLDER / "work.c",
+            flags=("-O1", f"-DFAULT={fault}", *(double if fault == 7 else ())),
+        )
         for fault in range(8)
     ]
 
@@ -56,7 +60,9 @@ def test_each_iteration_of_a_loop_costs_the_same(programs: list[Path]) -> None:
 
 def _line(total: int, iterations: int, calls: int) -> tuple[int, int]:
     """Instructions before and after a loop, and in it, as the compiler's loops of 3 to 6 instructions allow."""
-    found = [((total - iterations * step) // calls, step) for step in range(3, 7) if (total - iterations * step) % calls == 0]
+    found = [
+        ((total - iterations * step) // calls, step) for step in range(3, 7) if (total - iterations * step) % calls == 0
+    ]
     return next((fixed, step) for fixed, step in found if 2 <= fixed <= 12)
 
 
@@ -122,7 +128,7 @@ def test_a_lower_clock_takes_longer_and_as_many_cycles(programs: list[Path]) -> 
     assert slow.latency_s == pytest.approx(4 * fast.latency_s)
 
 
-# -- what goes wrong ------------------------------------------------------------------------------------------------------
+# -- what goes wrong --------
 
 FAULTS = {
     1: r"read of 4 bytes .*0x60000000 at 0x\w+ in fault.*\(work\.c:\d+\).*Plain M4 has nothing",

@@ -28,7 +28,9 @@ def any_case(draw: st.DrawFn, text: str) -> str:
 
 
 @given(st.integers(1, 10**6), st.sampled_from(sorted(HZ)), SPACES, st.data())
-def test_a_whole_number_of_a_unit_of_frequency_is_exact(number: int, unit: str, space: str, data: st.DataObject) -> None:
+def test_a_whole_number_of_a_unit_of_frequency_is_exact(
+    number: int, unit: str, space: str, data: st.DataObject
+) -> None:
     assert parse_hz(f"{space}{number}{space}{data.draw(any_case(unit))}") == number * HZ[unit]
 
 
@@ -46,7 +48,9 @@ def test_fractions_and_groups_of_digits() -> None:
     assert parse_percent("1.5%") == parse_percent("1.5") == 1.5
 
 
-@pytest.mark.parametrize("text", ["120", "", "MHz", "-1MHz", "1.2.3MHz", "120 M Hz", "120MiB", "0MHz", "0.1Hz", "nan MHz", "inf", "1e999MHz"])
+@pytest.mark.parametrize(
+    "text", ["120", "", "MHz", "-1MHz", "1.2.3MHz", "120 M Hz", "120MiB", "0MHz", "0.1Hz", "nan MHz", "inf", "1e999MHz"]
+)
 def test_what_is_not_a_clock_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_hz(text)
@@ -54,7 +58,10 @@ def test_what_is_not_a_clock_is_refused_with_an_example(text: str) -> None:
     assert repr(text) in caught.value.message
 
 
-@pytest.mark.parametrize(("parse", "text"), [(parse_bytes, "12 apples"), (parse_bytes, "1e999"), (parse_seconds, "5"), (parse_percent, "1ms")])
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [(parse_bytes, "12 apples"), (parse_bytes, "1e999"), (parse_seconds, "5"), (parse_percent, "1ms")],
+)
 def test_another_unit_is_refused(parse, text: str) -> None:
     with pytest.raises(InputError):
         parse(text)

@@ -32,7 +32,12 @@ def test_the_table_shows_each_result(console: Console, cnn_results: tuple[Result
     show_results(console, cnn_results)
     text = shown(console)
     for result in cnn_results:
-        for value in (result.part, format_seconds(result.latency_s), f"{result.cycles:,}", format_bytes(result.memory.flash_bytes)):
+        for value in (
+            result.part,
+            format_seconds(result.latency_s),
+            f"{result.cycles:,}",
+            format_bytes(result.memory.flash_bytes),
+        ):
             assert value in text
     assert text.count("match") == 2
 
