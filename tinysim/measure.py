@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinysim.attributes import check_core
 from tinysim.clock import KeysClock, StreamClock
 from tinysim.core import Core, Pipeline, load_core
 from tinysim.engine.run import MeasuredRegion
+from tinysim.engine.stacks import floor_of
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Ending, Machine
 from tinysim.errors import FaultError, InputError
 from tinysim.estimate import Estimate
@@ -20,6 +22,7 @@ from tinysim.memory.pricers import IDEAL_MEMORY, MemoryOptions, MemoryPricers
 from tinysim.part import Part, load_part
 from tinysim.profile import call_statistics, profile_of
 from tinysim.result import ErrorBound, FirmwareInfo, RegionCost, Result
+from tinysim.scenario import Observed, Scenario, observe, prepare, read_scenario
 from tinysim.sizing import Progress
 from tinysim.units import parse_hz
 
@@ -48,6 +51,7 @@ class Measured:
     wait_states: int | None
     loop: InterpreterLoop | None = None
     read: Callable[[int, int], bytes] | None = None
+    observed: Observed = Observed()
 
 
 def find_regions(image: Image, functions: Sequence[str], between: Sequence[str]) -> tuple[MeasuredRegion, ...]:
@@ -66,24 +70,25 @@ def find_regions(image: Image, functions: Sequence[str], between: Sequence[str])
 
 def execute(
     image: Image, part: Part, core: Core, regions: Sequence[MeasuredRegion], pricers: MemoryPricers, clock_hz: int, *, until: str | None,
-    max_instructions: int, profile: bool = False, calls_apart: int = CALLS_APART,
+    max_instructions: int, profile: bool = False, calls_apart: int = CALLS_APART, scenario: Scenario | None = None, hard_float: bool = True,
 ) -> Measured:
     """Run a program from reset and price it."""
+    scenario = scenario or Scenario()
     loop = find_interpreter_loop(image)
     machine = Machine(
         image, part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE, regions=regions,
         layers_in=loop.entry if loop else None, layer_sites=loop.sites if loop else (), layer_count=1 << 16 if loop else 0,
         budget=max_instructions, record=pricers.feed if pricers else None, follow_calls=profile, calls_apart=calls_apart if regions else 0,
         clock=StreamClock(core, lambda: pricers.cycles_so_far(clock_hz)) if pricers else KeysClock(core), clock_hz=clock_hz,
+        stubs=scenario.stubs, uart_input={"": scenario.uart},
     )
     pricers.start(machine)
     machine.system.on_control_write = lambda: _set_up_memory(machine, pricers)
-    bottom = max((s.address + s.bytes for s in image.sections if s.address < machine.initial_sp and s.writable), default=0)
-    region = part.region_at(machine.initial_sp - 4)
-    limit = max(bottom, region.base) if region else bottom
-    machine.paint_stack(limit)
+    machine.paint_stack(floor_of(image, part, machine.initial_sp).address)
+    back = prepare(machine, scenario, hard_float=hard_float)
     exits = [image.symbol(until).address] if until else []
     exits += [s.address for name in ("_exit", "abort") if (s := image.find(name)) is not None and s.function and not until]
+    exits += [back] if back is not None else []
     ending = machine.run_until_end(exits)
     warnings: tuple[str, ...] = ()
     run = machine.take()
@@ -107,7 +112,7 @@ def execute(
     else:
         estimate = Estimate.of(run, image, core, machine.read)
     return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz), loop,
-                    machine.read)
+                    machine.read, observe(machine, scenario))
 
 
 def _set_up_memory(machine: Machine, pricers: MemoryPricers) -> None:
@@ -132,6 +137,10 @@ def run(
     advice: bool = False,
     engine: str = "unicorn",
     renode: str | Path | None = None,
+    inputs: Sequence[str] = (),
+    uart: str | Path | bytes | None = None,
+    call: str | None = None,
+    stubs: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
     """Run an ELF file on a part and price what was asked for; without regions, all that ran.
@@ -139,11 +148,14 @@ def run(
     ``functions``: names or addresses; ``between``: stretches ``"A..B"``; ``until``: where the program counts as finished (default: its
     end: a call of ``_exit``, a loop that does nothing, a semihosting exit). ``profile``: follow all calls, for the call tree of each
     region. ``calls_apart``: so many calls of the regions are priced one by one. ``advice``: look for what makes the main region slower than
-    it must be (`tinysim.advice`). Raises ImageError, PartError (your input), FaultError, UnpricedError (could not measure).
+    it must be (`tinysim.advice`). ``inputs``: ``"SYMBOL=FILE"``, written when ``main`` is entered; ``uart``: bytes (or their file) that a
+    UART receives; ``call``: ``"function(1, 2.5, &symbol)"``, called instead of going on in ``main``, and measured when no region is named;
+    ``stubs``: ``"ADDRESS=VALUE"`` for registers nothing describes. Raises ImageError, PartError (your input), FaultError, UnpricedError (could not measure).
     """
     return measure(
         firmware, part, functions=functions, between=between, until=until, clock=clock, memory=memory, core_file=core_file, max_instructions=max_instructions,
-        profile=profile, calls_apart=calls_apart, advice=advice, engine=engine, renode=renode, progress=progress,
+        profile=profile, calls_apart=calls_apart, advice=advice, engine=engine, renode=renode,
+        inputs=inputs, uart=uart, call=call, stubs=stubs, progress=progress,
     )[0]
 
 
@@ -163,13 +175,24 @@ def measure(
     advice: bool = False,
     engine: str = "unicorn",
     renode: str | Path | None = None,
+    inputs: Sequence[str] = (),
+    uart: str | Path | bytes | None = None,
+    call: str | None = None,
+    reads: Sequence[str] = (),
+    stubs: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> tuple[Result, Measured]:
-    """The same as `run`, with what the Result was made from."""
+    """The same as `run`, with what the Result was made from. ``reads``: ``"SYMBOL:TYPE[COUNT]"``, values to read at the end."""
     target = part if isinstance(part, Part) else load_part(part)
     clock_hz = target.check_clock(parse_hz(clock) if isinstance(clock, str) else clock) if clock is not None else target.default_clock_hz
     image = load_image(firmware)
     core = load_core(core_file or target.core).with_fpu(target.fpu)
+    attributes = check_core(image.path, target)
+    scenario = read_scenario(image, inputs=inputs, uart=uart, call=call, reads=reads, stubs=stubs)
+    if engine != "unicorn" and scenario != Scenario():
+        raise InputError("inputs, calls, readings and stubs are for the embedded engine", hint="leave out --engine")
+    if scenario.call is not None and not functions and not between:
+        functions = [hex(scenario.call.function.address)]
     regions = find_regions(image, functions, between)
     if progress:
         progress(f"running {image.path.name} on {target.title}", 0, 0)
@@ -179,12 +202,13 @@ def measure(
         raise InputError(f"no engine {engine!r}", hint="use unicorn or renode")
     pricers = MemoryPricers(target, core, [clock_hz], memory or MemoryOptions())
     measured = execute(image, target, core, regions, pricers, clock_hz, until=until, max_instructions=max_instructions, profile=profile,
-                       calls_apart=calls_apart)
+                       calls_apart=calls_apart, scenario=scenario, hard_float=bool(attributes.hard_float))
     result = _result(measured, regions, clock_hz)
     if advice:
         def again(options: MemoryOptions) -> int:
             others = MemoryPricers(target, core, [clock_hz], options)
-            rerun = execute(image, target, core, regions, others, clock_hz, until=until, max_instructions=max_instructions, calls_apart=0)
+            rerun = execute(image, target, core, regions, others, clock_hz, until=until, max_instructions=max_instructions, calls_apart=0,
+                            scenario=scenario, hard_float=bool(attributes.hard_float))
             return rerun.estimate.region(0 if regions else None, clock_hz).cycles
 
         result = _advised(result, measured, again)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tinysim.cli.common import console, memory_options, progress_bar, write_json
+from tinysim.cli.common import console, memory_options, progress_bar, write_json, write_text
 
 __all__ = ["register"]
 
@@ -39,16 +39,23 @@ def register(app: typer.Typer) -> None:
         annotate: Annotated[list[str] | None, typer.Option(help="Show a function's source lines with their cycles.", metavar="FUNCTION")] = None,
         source: Annotated[list[Path] | None, typer.Option(help="Where sources are, if not where the compiler found them.")] = None,
         explain: Annotated[list[str] | None, typer.Option(help="Show why each instruction of a function takes its cycles.", metavar="FUNCTION")] = None,
+        input: Annotated[list[str] | None, typer.Option(help="Write a file to a buffer when main is entered.", metavar="SYMBOL=FILE")] = None,
+        uart: Annotated[Path | None, typer.Option(help="Bytes that a UART receives, from a file.", metavar="FILE")] = None,
+        call: Annotated[str | None, typer.Option(help="Call a function instead of going on in main.", metavar="'F(1, 2.5, &SYMBOL)'")] = None,
+        read: Annotated[list[str] | None, typer.Option(help="Show values at the end: u8 to i64, f32, f64.", metavar="SYMBOL:TYPE[COUNT]")] = None,
+        stub: Annotated[list[str] | None, typer.Option(help="What a register that nothing describes reads as.", metavar="ADDRESS=VALUE")] = None,
+        html: Annotated[str | None, typer.Option(help="Write a page with pictures.", metavar="FILE|-")] = None,
         json: Annotated[str | None, typer.Option(help="Write the result as JSON to a file, or - for standard output.", metavar="FILE|-")] = None,
     ) -> None:
         """Run firmware on a part and say how many cycles its functions take, and why."""
         from tinysim.cli.profiles import ProfileOutputs, split_names
         from tinysim.measure import explain_function, measure
         from tinysim.timing.explain import to_dicts
-        from tinysim.views import show_layers, show_region, show_results
+        from tinysim.views import show_layers, show_region, show_results, to_html
         from tinysim.views.advice import show_findings
         from tinysim.views.calls import show_calls
         from tinysim.views.explained import show_explained
+        from tinysim.views.observed import show_observed, to_observed_dict
 
         outputs = ProfileOutputs(profile, flame, speedscope, callgrind, tuple(split_names(annotate or [])), tuple(source or []))
         with progress_bar() as progress:
@@ -56,16 +63,19 @@ def register(app: typer.Typer) -> None:
                 firmware, part, functions=split_names(function or []), between=split_names(between or []), until=until, clock=clock,
                 memory=memory_options(ideal_memory, caches, prefetch), core_file=core,
                 max_instructions=max_instructions, profile=outputs.wanted, calls_apart=calls, advice=advice, engine=engine, renode=renode,
-                progress=progress,
+                inputs=input or (), uart=uart, call=call, reads=read or (), stubs=stub or (), progress=progress,
             )
         explained = {name: explain_function(measured, name) for name in split_names(explain or [])}
         if json:
-            extra = {"explained": {name: to_dicts(blocks) for name, blocks in explained.items()}} if explained else {}
-            write_json({**result.to_dict(), **extra}, json)
+            extra: dict[str, object] = {"explained": {name: to_dicts(blocks) for name, blocks in explained.items()}} if explained else {}
+            write_json({**result.to_dict(), **extra, **to_observed_dict(measured.observed)}, json)
+        if html:
+            write_text(to_html([result]), html)
         outputs.write(result, measured)
-        if json == "-" or outputs.standard_output:
+        if "-" in (json, html) or outputs.standard_output:
             return
         out = console()
+        show_observed(out, measured.observed)
         show_results(out, [result])
         for region in result.regions:
             show_region(out, region)

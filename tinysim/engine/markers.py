@@ -46,6 +46,7 @@ from tinysim.engine.layout import (
     M_RESTARTS_LAYERS,
     MARKERS,
     MAX_CALL_DEPTH,
+    MAX_CALL_PHASES,
     MAX_FRAMES,
     MAX_PHASES,
     MAX_STATES,
@@ -134,7 +135,7 @@ def _call_marker(header: Any, each: int) -> int:
     """A marker of its own for one call, or 0 when it shall have none or the tables are half full."""
     if not each or header[CALLS] >= header[CALL_LIMIT] or header[TRANSITIONS] > MAX_TRANSITIONS // 2:
         return 0
-    if header[PHASES] > MAX_PHASES // 2 or header[STATES] > MAX_STATES // 2 or header[FRAMES] > MAX_CALL_DEPTH:
+    if header[PHASES] > MAX_CALL_PHASES or header[STATES] > MAX_STATES // 2 or header[FRAMES] > MAX_CALL_DEPTH:
         return 0
     header[CALLS] += 1
     return CALL_MARKER + header[CALLS] - 1
