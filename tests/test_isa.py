@@ -221,7 +221,8 @@ def test_widths_agree_with_the_disassembler_of_binutils(tmp_path: Path) -> None:
     source = Path(__file__).parent / "timing" / "programs" / "mix.c"
     elf = tmp_path / "mix.elf"
     subprocess.run(
-        ["arm-none-eabi-gcc", "-mcpu=cortex-m7", "-mthumb", "-O2", "-ffreestanding", "-c", source, "-o", elf], check=True
+        ["arm-none-eabi-gcc", "-mcpu=cortex-m7", "-mthumb", "-O2", "-ffreestanding", "-c", source, "-o", elf],
+        check=True,
     )
     listing = subprocess.run(
         ["arm-none-eabi-objdump", "-d", "-z", elf], check=True, capture_output=True, text=True
