@@ -27,7 +27,8 @@ def show_calls(console: Console, region: RegionCost) -> None:
 def _range(calls: CallStatistics) -> str:
     mean = f"mean {calls.mean_cycles:,.1f}" if calls.mean_cycles is not None else "mean not known"
     if calls.min_cycles is None or calls.max_cycles is None:
-        return f"{mean} cycles; only {calls.told_apart:,} were told apart, so no least and greatest (see --calls)"
+        few = f"only {calls.told_apart:,} were told apart, so no least and greatest"
+        return f"{mean} cycles; {few} (raise --calls, leave --profile out, or measure fewer functions)"
     own = (
         f"; its own code {calls.self_min_cycles:,} to {calls.self_max_cycles:,}"
         if calls.self_min_cycles is not None
