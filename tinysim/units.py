@@ -7,7 +7,16 @@ import re
 
 from tinysim.errors import InputError
 
-__all__ = ["format_bytes", "format_hz", "format_seconds", "parse_bytes", "parse_hz", "parse_percent", "parse_seconds"]
+__all__ = [
+    "format_bytes",
+    "format_hz",
+    "format_joules",
+    "format_seconds",
+    "parse_bytes",
+    "parse_hz",
+    "parse_percent",
+    "parse_seconds",
+]
 
 _QUANTITY = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµμ%]*)\s*")
 _HZ = {"hz": 1, "khz": 10**3, "mhz": 10**6, "ghz": 10**9}
@@ -66,6 +75,11 @@ def format_bytes(value: float) -> str:
     if abs(value) < 1024:
         return f"{value:.0f} B"
     return f"{value / 1024:.1f} KiB" if abs(value) < 1024**2 else f"{value / 1024**2:.2f} MiB"
+
+
+def format_joules(value: float) -> str:
+    """Text such as ``3.85 mJ``."""
+    return _scaled(value, ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ")))
 
 
 def format_seconds(value: float) -> str:

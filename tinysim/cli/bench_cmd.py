@@ -42,13 +42,14 @@ def register(app: typer.Typer) -> None:
         breakdown: Annotated[bool, typer.Option("--breakdown", help="Show cycles by cause and function.")] = False,
         json: Annotated[str | None, typer.Option(help="Write the results as JSON to a file, or - for standard output.", metavar="FILE|-")] = None,
         csv: Annotated[str | None, typer.Option(help="Write one CSV line a result.", metavar="FILE|-")] = None,
+        html: Annotated[str | None, typer.Option(help="Write a page with pictures.", metavar="FILE|-")] = None,
         markdown: Annotated[str | None, typer.Option(help="Write a Markdown table.", metavar="FILE|-")] = None,
     ) -> None:
         """Build firmware for each model, run it on each part, and say how long an inference takes and what it needs."""
         from tinysim.bench import BuildOptions
         from tinysim.bench import bench as measure
         from tinysim.errors import InputError
-        from tinysim.views import show_layers, show_region, show_results, to_csv, to_markdown
+        from tinysim.views import show_layers, show_region, show_results, to_csv, to_html, to_markdown
 
         if runtime != "tflm":
             raise InputError(f"no runtime {runtime!r}", hint="use --runtime tflm")
@@ -66,7 +67,9 @@ def register(app: typer.Typer) -> None:
             write_text(to_csv(results), csv)
         if markdown:
             write_text(to_markdown(results), markdown)
-        if "-" in (json, csv, markdown):
+        if html:
+            write_text(to_html(results), html)
+        if "-" in (json, csv, markdown, html):
             return
         out = console()
         show_results(out, results)

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from tinysim.demangle import without_parameters
 from tinysim.result import RegionCost, Result
-from tinysim.units import format_bytes, format_hz, format_seconds
+from tinysim.units import format_bytes, format_hz, format_joules, format_seconds
 
-__all__ = ["short_name", "show_layers", "show_region", "show_results"]
+__all__ = ["short_name", "show_layers", "show_region", "show_results", "summary_table"]
 
 
 def _percent(part: float, total: float) -> str:
@@ -30,14 +30,21 @@ _ORDER = (
     "model", "part", "clock", "wait states", "latency", "±", "rate", "cycles", "flash", "RAM", "arena", "stack", "energy", "outputs",
 )
 _LEFT = ("model", "part", "outputs")
-_RIGHT = tuple(name for name in _ORDER if name not in _LEFT)
+_TONES = {"match": "[green]match[/]", "differ": "[red]differ[/]"}
+
+
+def summary_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """Column names and rows of text, one row a result; columns that say nothing are left out."""
+    rows = [_summary(result) for result in results]
+    names = [name for name in _ORDER if any(row[name] != "-" for row in rows)]
+    return names, [[row[name] for name in names] for row in rows]
 
 
 def _summary(result: Result) -> dict[str, str]:
     """The cells of a result's row; ``-`` for what is not known."""
     memory = result.memory
     return {
-        "model": escape(result.model or Path(result.firmware.path).name),
+        "model": result.model or Path(result.firmware.path).name,
         "part": result.part,
         "clock": format_hz(result.clock_hz),
         "wait states": "-" if result.wait_states is None else str(result.wait_states),
@@ -49,21 +56,19 @@ def _summary(result: Result) -> dict[str, str]:
         "RAM": format_bytes(memory.ram_bytes),
         "arena": "-" if memory.arena_bytes is None else format_bytes(memory.arena_bytes),
         "stack": "-" if memory.stack_peak_bytes is None else format_bytes(memory.stack_peak_bytes),
-        "energy": f"{result.energy.microjoules:,.3g} µJ" if result.energy else "-",
-        "outputs": "-" if result.outputs is None else "[green]match[/]" if result.outputs.match else "[red]differ[/]",
+        "energy": format_joules(result.energy.microjoules * 1e-6) if result.energy else "-",
+        "outputs": "-" if result.outputs is None else "match" if result.outputs.match else "differ",
     }
 
 
 def show_results(console: Console, results: Sequence[Result]) -> None:
     """One row a result: time, rate, memory, right answers; the warnings below."""
-    rows = [_summary(result) for result in results]
+    names, rows = summary_table(results)
     table = Table(header_style="bold")
-    names = [name for name in _LEFT + _RIGHT if any(row[name] != "-" for row in rows)] if rows else []
-    order = sorted(names, key=_ORDER.index)
-    for name in order:
+    for name in names:
         table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=name not in _LEFT)
     for row in rows:
-        table.add_row(*(row[name] for name in order))
+        table.add_row(*(_TONES.get(cell, escape(cell)) for cell in row))
     console.print(table)
     seen: dict[str, None] = {}
     for result in results:
