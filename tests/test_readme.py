@@ -32,14 +32,19 @@ def table() -> list[dict[str, str]]:
 
 def rendered(results: list[Result]) -> str:
     """The table as it should be: what to paste into the README when the numbers have changed."""
-    rows = [
-        [
-            r.model, r.part, format_hz(r.clock_hz), format_seconds(r.latency_s), f"{r.error.bound_percent:g} %", format_hz(1 / r.latency_s),
-            *map(format_bytes, (r.memory.flash_bytes, r.memory.ram_bytes, r.memory.arena_bytes or 0, r.memory.stack_peak_bytes or 0)),
-            "match" if r.outputs and r.outputs.match else "differ",
-        ]
-        for r in results
-    ]  # fmt: skip
+    rows = []
+    for r in results:
+        memory = r.memory
+        sizes = (memory.flash_bytes, memory.ram_bytes, memory.arena_bytes or 0, memory.stack_peak_bytes or 0)
+        times = (
+            format_hz(r.clock_hz),
+            format_seconds(r.latency_s),
+            f"{r.error.bound_percent:g} %",
+            format_hz(1 / r.latency_s),
+        )
+        rows.append(
+            [r.model, r.part, *times, *map(format_bytes, sizes), "match" if r.outputs and r.outputs.match else "differ"]
+        )
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
@@ -98,7 +103,8 @@ def test_every_link_leads_somewhere(document: str) -> None:
 def test_every_command_is_in_the_readme() -> None:
     import typer.main
 
-    missing = [name for name in typer.main.get_command(build_app()).commands if f"`tinysim {name}" not in README]  # type: ignore[attr-defined]
+    names: list[str] = typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]
+    missing = [name for name in names if f"`tinysim {name}" not in README]
     assert missing == []
 
 

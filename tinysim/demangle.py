@@ -8,7 +8,8 @@ from typing import Any
 
 __all__ = ["demangle", "same_name", "without_parameters"]
 
-_CLONE = re.compile(r"\.[A-Za-z_]\w*(?:\.\d+)*")  # what GCC appends to the name of a copy: .part.0, .constprop.1, .isra.0
+# What GCC appends to the name of a copy: .part.0, .constprop.1, .isra.0.
+_CLONE = re.compile(r"\.[A-Za-z_]\w*(?:\.\d+)*")
 _ANONYMOUS = re.compile(r"_GLOBAL__N_\w*|_GLOBAL_\..*")
 
 
@@ -23,7 +24,16 @@ def demangle(name: str) -> str:
     try:
         tree = parse(stem)
         text = None if tree is None else _text(_plain(tree))
-    except (NotImplementedError, ValueError, IndexError, KeyError, AttributeError, TypeError, RecursionError, AssertionError):
+    except (
+        NotImplementedError,
+        ValueError,
+        IndexError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+        AssertionError,
+    ):
         return name
     if text is None:
         return name
@@ -37,7 +47,9 @@ def _plain(node: Any) -> Any:
     if node is None:
         return None
     if node.kind == "func":
-        return node._replace(name=_plain(node.name), arg_tys=tuple(map(_plain, node.arg_tys)), ret_ty=_plain(node.ret_ty))
+        return node._replace(
+            name=_plain(node.name), arg_tys=tuple(map(_plain, node.arg_tys)), ret_ty=_plain(node.ret_ty)
+        )
     if node.kind == "literal" and str(node.ty) == "int":
         return Node("name", node.value)
     if node.kind == "name":
@@ -78,7 +90,7 @@ def without_parameters(name: str) -> str:
 
 
 def same_name(asked: str, shown: str) -> bool:
-    """Whether a demangled name is the one asked for: with or without parameters, leading namespaces, and return type."""
+    """Whether a demangled name is the one asked for: with or without parameters, leading namespaces, return type."""
     if asked.endswith((f" {shown}", f"*{shown}", f"&{shown}")):
         return True
     asked, plain = asked.replace(" ", ""), without_parameters(shown).replace(" ", "")

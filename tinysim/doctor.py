@@ -35,7 +35,10 @@ def examine(cc: str | None = None, renode: str | None = None) -> list[Finding]:
     from tinysim.sources import find_cargo
     from tinysim.toolchain import find_toolchain
 
-    findings = [_package(name, needed=True, advice=f"pip install {name}") for name in ("unicorn", "capstone", "numba", "pyelftools", "tflite")]
+    findings = [
+        _package(name, needed=True, advice=f"pip install {name}")
+        for name in ("unicorn", "capstone", "numba", "pyelftools", "tflite")
+    ]
     try:
         toolchain = find_toolchain(cc)
         findings.append(Finding("arm GCC", True, toolchain.version, True))
@@ -46,8 +49,12 @@ def examine(cc: str | None = None, renode: str | None = None) -> list[Finding]:
     except TinysimError as error:
         findings.append(Finding("cargo", False, "", True, error.hint or error.message))
     findings.append(_package("tflite-micro", needed=False, advice="pip install 'tinysim[reference]' to check outputs"))
-    findings.append(_package("ai-edge-litert", needed=False, advice="pip install 'tinysim[reference]' to check outputs"))
-    findings.append(_package("robotframework", needed=False, advice="pip install 'tinysim[robot]' for Robot Framework suites"))
+    findings.append(
+        _package("ai-edge-litert", needed=False, advice="pip install 'tinysim[reference]' to check outputs")
+    )
+    findings.append(
+        _package("robotframework", needed=False, advice="pip install 'tinysim[robot]' for Robot Framework suites")
+    )
     try:
         found = find_renode(renode)
         findings.append(Finding("Renode", True, f"{found.version} at {found.path} (by {found.found_by})", False))

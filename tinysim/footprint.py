@@ -29,13 +29,18 @@ def _purpose(section: Section) -> str:
 
 
 def footprint(
-    image: Image, part: Part, *, stack_peak_bytes: int | None, arena_used_bytes: int | None = None, weights_bytes: int | None = None
+    image: Image,
+    part: Part,
+    *,
+    stack_peak_bytes: int | None,
+    arena_used_bytes: int | None = None,
+    weights_bytes: int | None = None,
 ) -> MemoryUse:
     """How much of ``part``'s memories ``image`` takes.
 
     A section takes flash where it has bytes that must be kept, and RAM where it lives in writable memory; initialised
-    data takes both. ``stack_peak_bytes`` (from the run) is added to RAM; sections that only reserve stack or heap are not.
-    ``weights_bytes`` overrides the size of the ``.weights`` section with the model's own constant data.
+    data takes both. ``stack_peak_bytes`` (from the run) is added to RAM; sections that only reserve stack or heap are
+    not. ``weights_bytes`` overrides the size of the ``.weights`` section with the model's own constant data.
     """
     sections = []
     by_purpose: dict[str, int] = {}
@@ -47,7 +52,11 @@ def footprint(
         in_ram = home is not None and home.kind.writable and purpose != "reserve"
         # what a loader puts into RAM has to be kept somewhere too
         in_flash = section.stored and part.region_at(section.load_address) is not None
-        sections.append(SectionUse(section.name, section.address, section.bytes, home.name if home else "?", purpose, in_flash, in_ram))
+        sections.append(
+            SectionUse(
+                section.name, section.address, section.bytes, home.name if home else "?", purpose, in_flash, in_ram
+            )
+        )
         by_purpose[purpose] = by_purpose.get(purpose, 0) + section.bytes
         if in_flash:
             flash += section.bytes
@@ -99,7 +108,11 @@ def check_capacity(part: Part, needed: Mapping[str, int], what: str) -> None:
     if not missing:  # each fits alone in its largest memory, but not all together
         missing = [f"room for {', '.join(f'{n:,} bytes of {purpose}' for purpose, n in needed.items())} together"]
     holders = [name for name in part_names() if name != part.name and _holds(load_part(name), needed)]
-    hint = f"parts with room: {', '.join(holders)}" if holders else "no part of the catalogue has room; make the model smaller"
+    hint = (
+        f"parts with room: {', '.join(holders)}"
+        if holders
+        else "no part of the catalogue has room; make the model smaller"
+    )
     raise CapacityError(f"{what} does not fit {part.title}: missing {' and '.join(missing)}", hint=hint)
 
 
@@ -110,7 +123,9 @@ def _holds(part: Part, needed: Mapping[str, int]) -> bool:
         for names in part.placement[purpose]:
             regions = names.split("+")
             room = left.get(names, part.span(names)[1])
-            if room >= bytes_needed and not any(set(regions) & set(other.split("+")) for other in left if other != names):
+            if room >= bytes_needed and not any(
+                set(regions) & set(other.split("+")) for other in left if other != names
+            ):
                 left[names] = room - bytes_needed
                 break
         else:

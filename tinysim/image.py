@@ -23,7 +23,7 @@ _NESTED = 8
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A loadable stretch. ``load_address`` is where its bytes are stored, ``address`` where the program expects them."""
+    """A loadable stretch. ``load_address`` is where its bytes are stored, ``address`` where the program has them."""
 
     address: int
     load_address: int
@@ -110,7 +110,8 @@ class Image:
         return max(candidates, key=lambda s: (s.is_global, s.bytes)) if candidates else None
 
     def symbol(self, name: str) -> Symbol:
-        """The symbol a user means by ``name``: a linker name, a demangled C++ name with or without its parameters, or an address.
+        """The symbol a user means by ``name``: a linker name, a demangled C++ name with or without its parameters, or
+        an address.
 
         Raises ImageError when there is none (with the nearest names), when the file is stripped, or when several match.
         """
@@ -138,13 +139,18 @@ class Image:
         raise ImageError(f"{self.path.name} has no symbol {name!r}", hint=hint)
 
     def _only(self, name: str, matches: Sequence[Symbol]) -> Symbol:
-        """The one function among symbols of a name; the global one of a linker name. Raises ImageError when several are left."""
+        """The one function among symbols of a name; the global one of a linker name.
+
+        Raises ImageError when several are left.
+        """
         bound = [s for s in matches if s.is_global and s.name == name] or list(matches)
         addresses = {s.address for s in bound}
         if len(addresses) > 1:
             listing = sorted(f"{s.address:#010x} {s.shown} ({s.name})" for s in bound)
             raise ImageError(
-                f"{name!r} names {len(addresses)} functions of {self.path.name}", hint="give one by its address", details="\n".join(listing)
+                f"{name!r} names {len(addresses)} functions of {self.path.name}",
+                hint="give one by its address",
+                details="\n".join(listing),
             )
         return max(bound, key=lambda s: s.bytes)
 
@@ -204,13 +210,19 @@ def _line_rows(path: Path) -> Iterator[tuple[int, tuple[str, int] | None]]:
                     index = state.file - (1 if version < 5 else 0)
                     if 0 <= index < len(entries):
                         name = entries[index].name
-                        yield state.address, (name.decode(errors="replace") if isinstance(name, bytes) else name, state.line)
+                        yield (
+                            state.address,
+                            (name.decode(errors="replace") if isinstance(name, bytes) else name, state.line),
+                        )
     except (ELFError, KeyError, ValueError, IndexError, OSError, AttributeError, TypeError):
         return  # source lines are a courtesy: damaged debug information must not stop a measurement
 
 
 def load_image(path: Path | str) -> Image:
-    """Read an ELF file. Raises ImageError when it is not a 32-bit little-endian Arm executable, InputError when it cannot be read."""
+    """Read an ELF file.
+
+    Raises ImageError when it is not a 32-bit little-endian Arm executable, InputError when it cannot be read.
+    """
     path = Path(path)
     try:
         size = path.stat().st_size
@@ -218,16 +230,22 @@ def load_image(path: Path | str) -> Image:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     if size > _LIMIT_BYTES:
-        raise ImageError(f"{path} has {size} bytes, more than any microcontroller holds", hint="pass the firmware's ELF file")
+        raise ImageError(
+            f"{path} has {size} bytes, more than any microcontroller holds", hint="pass the firmware's ELF file"
+        )
     return parse_image(content, path)
 
 
 def parse_image(content: bytes, path: Path) -> Image:
     """An Image from the bytes of an ELF file; ``path`` is what it is called in messages. Raises ImageError."""
     if content[:4] != b"\x7fELF":
-        raise ImageError(f"{path} is not an ELF file", hint="pass the linker's output (.elf, .axf, .out), not a .bin or .hex")
+        raise ImageError(
+            f"{path} is not an ELF file", hint="pass the linker's output (.elf, .axf, .out), not a .bin or .hex"
+        )
     if len(content) > 5 and content[4] != 1:
-        raise ImageError(f"{path} is a 64-bit ELF file, not firmware for a Cortex-M", hint="build with an arm-none-eabi compiler")
+        raise ImageError(
+            f"{path} is a 64-bit ELF file, not firmware for a Cortex-M", hint="build with an arm-none-eabi compiler"
+        )
     if len(content) > 5 and content[5] != 1:
         raise ImageError(f"{path} is big-endian; Cortex-M parts are little-endian", hint="build without -mbig-endian")
     import io
@@ -241,10 +259,14 @@ def parse_image(content: bytes, path: Path) -> Image:
         elf = ELFFile(io.BytesIO(content))
         if elf["e_machine"] != _EM_ARM:
             raise ImageError(
-                f"{path} is for {str(elf['e_machine']).removeprefix('EM_')}, not for Arm", hint="build with an arm-none-eabi compiler"
+                f"{path} is for {str(elf['e_machine']).removeprefix('EM_')}, not for Arm",
+                hint="build with an arm-none-eabi compiler",
             )
         if elf["e_type"] != "ET_EXEC":
-            raise ImageError(f"{path} is not a linked executable ({elf['e_type']})", hint="pass the linked .elf, not an object or library")
+            raise ImageError(
+                f"{path} is not a linked executable ({elf['e_type']})",
+                hint="pass the linked .elf, not an object or library",
+            )
         segments = tuple(_segments(elf, content, path))
         image = Image(
             path=path,
@@ -257,10 +279,25 @@ def parse_image(content: bytes, path: Path) -> Image:
     except ImageError:
         raise
     except (
-        ELFError, ConstructError, struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError,
-        OverflowError, MemoryError, UnicodeError, RecursionError, AssertionError, OSError, ZeroDivisionError,
+        ELFError,
+        ConstructError,
+        struct.error,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+        UnicodeError,
+        RecursionError,
+        AssertionError,
+        OSError,
+        ZeroDivisionError,
     ) as error:
-        raise ImageError(f"{path} is a damaged ELF file ({type(error).__name__}: {error})", hint="build it again") from error
+        raise ImageError(
+            f"{path} is a damaged ELF file ({type(error).__name__}: {error})", hint="build it again"
+        ) from error
     if not segments:
         raise ImageError(f"{path} has nothing to load", hint="pass the linked firmware")
     return image
@@ -276,10 +313,18 @@ def _segments(elf: Any, content: bytes, path: Path) -> Iterator[Segment]:
         offset, stored = segment["p_offset"], segment["p_filesz"]
         if offset + stored > len(content):
             raise ImageError(f"{path} is truncated: a segment ends after the end of the file", hint="build it again")
-        if segment["p_vaddr"] + segment["p_memsz"] > 1 << 32 or segment["p_paddr"] + stored > 1 << 32 or stored > segment["p_memsz"]:
+        if (
+            segment["p_vaddr"] + segment["p_memsz"] > 1 << 32
+            or segment["p_paddr"] + stored > 1 << 32
+            or stored > segment["p_memsz"]
+        ):
             raise ImageError(f"{path} is a damaged ELF file (a segment's size makes no sense)", hint="build it again")
         yield Segment(
-            segment["p_vaddr"], segment["p_paddr"], content[offset : offset + stored], segment["p_memsz"], bool(segment["p_flags"] & 1)
+            segment["p_vaddr"],
+            segment["p_paddr"],
+            content[offset : offset + stored],
+            segment["p_memsz"],
+            bool(segment["p_flags"] & 1),
         )
 
 
@@ -303,10 +348,19 @@ def _symbols(elf: Any) -> Iterator[Symbol]:
         return
     for symbol in table.iter_symbols():
         kind = symbol["st_info"]["type"]
-        if not symbol.name or symbol.name.startswith("$") or symbol["st_shndx"] == "SHN_UNDEF" or kind in ("STT_SECTION", "STT_FILE"):
+        if (
+            not symbol.name
+            or symbol.name.startswith("$")
+            or symbol["st_shndx"] == "SHN_UNDEF"
+            or kind in ("STT_SECTION", "STT_FILE")
+        ):
             continue
         function = kind == "STT_FUNC"
         value = symbol["st_value"]
         yield Symbol(
-            symbol.name, value & ~1 if function else value, symbol["st_size"], function, symbol["st_info"]["bind"] != "STB_LOCAL"
+            symbol.name,
+            value & ~1 if function else value,
+            symbol["st_size"],
+            function,
+            symbol["st_info"]["bind"] != "STB_LOCAL",
         )

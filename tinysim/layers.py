@@ -22,7 +22,12 @@ _LOOPS = (
     "tflite::MicroInterpreter::Invoke()",
 )
 """The function that holds the loop, newest TFLM first: an older one has only the last."""
-_HOUSEKEEPING = ("tflite::MicroAllocator::", "tflite::RecordingMicroAllocator::", "tflite::MicroProfiler", "tflite::ErrorReporter")
+_HOUSEKEEPING = (
+    "tflite::MicroAllocator::",
+    "tflite::RecordingMicroAllocator::",
+    "tflite::MicroProfiler",
+    "tflite::ErrorReporter",
+)
 """What the loop also calls through pointers (virtual functions), with every operator or when it profiles."""
 
 
@@ -62,15 +67,17 @@ def interpreter_loop(image: Image) -> InterpreterLoop:
     """The invoke loop. Raises ImageError when there is none."""
     loop = find_interpreter_loop(image)
     if loop is None:
-        raise ImageError(f"{image.path.name} has no TFLM interpreter with symbols", hint="link without stripping symbols")
+        raise ImageError(
+            f"{image.path.name} has no TFLM interpreter with symbols", hint="link without stripping symbols"
+        )
     return loop
 
 
 def found_layers(estimate: Estimate, loop: InterpreterLoop, region: int | None, calls: int) -> tuple[LayerCost, ...]:
     """The operators that ran in a region (None: the whole run), for one of its ``calls``, in order.
 
-    The file does not say what an operator is called: ``op`` and ``name`` are the kernel's function. Operators it has no function for, and
-    calls of the loop that run no operator, are left out.
+    The file does not say what an operator is called: ``op`` and ``name`` are the kernel's function. Operators it has no
+    function for, and calls of the loop that run no operator, are left out.
     """
     run = estimate.run
     phases = {p: layer for p in run.phases_of(region) if (layer := run.layer_of(p)) is not None}
@@ -87,8 +94,13 @@ def found_layers(estimate: Estimate, loop: InterpreterLoop, region: int | None, 
             continue
         costs.append(
             LayerCost(
-                index=len(costs), name=_plain(kernel), op=_short(kernel), instructions=round(float(instructions[mine].sum()) / calls),
-                cycles=round(float(cycles[mine].sum()) / calls), macs=0, cycles_per_mac=None,
+                index=len(costs),
+                name=_plain(kernel),
+                op=_short(kernel),
+                instructions=round(float(instructions[mine].sum()) / calls),
+                cycles=round(float(cycles[mine].sum()) / calls),
+                macs=0,
+                cycles_per_mac=None,
             )
         )
     return tuple(costs)

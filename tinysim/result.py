@@ -1,4 +1,4 @@
-"""Result: everything one measurement says, as one frozen record with one versioned JSON schema, ``tinysim.result/1``."""
+"""Result: all that one measurement says, as one frozen record with one versioned JSON schema, ``tinysim.result/1``."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ class FunctionCost:
 
 @dataclass(frozen=True, slots=True)
 class CallStatistics:
-    """The single calls of a region. Cycles include what was called, those of ``self_...`` do not; None where it is not known.
+    """The single calls of a region. Cycles include what was called, those of ``self_...`` do not; None where it is not
+    known.
 
-    ``calls`` counts every entry, ``outermost_calls`` those that were not recursion; ``told_apart`` of them were measured one by one. All
-    must be for a least and a greatest.
+    ``calls`` counts every entry, ``outermost_calls`` those that were not recursion; ``told_apart`` of them were
+    measured one by one. All must be for a least and a greatest.
     """
 
     calls: int
@@ -68,7 +69,7 @@ class CallStatistics:
 
 @dataclass(frozen=True, slots=True)
 class FunctionProfile:
-    """A function over all its calls: without (``instructions``, ``cycles``) and with (``inclusive_...``) what it calls."""
+    """A function over all calls: without (``instructions``, ``cycles``) and with (``inclusive_...``) what it calls."""
 
     name: str
     calls: int
@@ -80,7 +81,9 @@ class FunctionProfile:
 
 @dataclass(frozen=True, slots=True)
 class StackCost:
-    """What ran in the last function of a chain of calls, outermost first, without what it called. ``calls``: entries of it from there."""
+    """What ran in the last function of a chain of calls, outermost first, without what it called. ``calls``: entries of
+    it from there.
+    """
 
     stack: tuple[str, ...]
     calls: int
@@ -90,7 +93,9 @@ class StackCost:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A region by function (dearest first, with what they call) and by chain of calls; the stacks' cycles add up to the region's."""
+    """A region by function (dearest first, with what they call) and by chain of calls; the stacks' cycles add up to the
+    region's.
+    """
 
     functions: tuple[FunctionProfile, ...]
     stacks: tuple[StackCost, ...]
@@ -98,7 +103,8 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class RegionCost:
-    """One measured region. ``breakdown``: cycles by cause; sums to ``cycles``. ``cycles_low``/``cycles_high``: the band of the open parameters.
+    """One measured region. ``breakdown``: cycles by cause; sums to ``cycles``. ``cycles_low``/``cycles_high``: the band
+    of the open parameters.
 
     ``calls`` times it was entered; ``instructions``, ``cycles`` and ``latency_s`` are of all its calls together.
     """
@@ -233,8 +239,8 @@ class Published:
 class Finding:
     """Something that makes a program slower or larger than it must be. ``rule``: a short fixed name.
 
-    ``gain_cycles``: of the main region's cycles, the most that can be won, or where ``measured`` what was; ``gain_percent``: the same in
-    percent of them; ``gain_bytes``: of flash. None where it cannot be said.
+    ``gain_cycles``: of the main region's cycles, the most that can be won, or where ``measured`` what was;
+    ``gain_percent``: the same in percent of them; ``gain_bytes``: of flash. None where it cannot be said.
     """
 
     rule: str
@@ -249,7 +255,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measurement: a program on a part at a clock. ``cycles`` and ``latency_s`` are those of the main region (the first), for one call."""
+    """One measurement: a program on a part at a clock.
+
+    ``cycles`` and ``latency_s`` are those of the main region (the first), for one call.
+    """
 
     part: str
     core: str
@@ -285,7 +294,10 @@ class Result:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Result:
-        """The inverse of `to_dict`; unknown fields are ignored, so newer files can be read. Raises InputError for another schema."""
+        """The inverse of `to_dict`; unknown fields are ignored, so newer files can be read.
+
+        Raises InputError for another schema.
+        """
         if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
             raise InputError(f"not a {SCHEMA} record: {found!r}", hint="pass a file that tinysim wrote with --json")
@@ -334,7 +346,9 @@ def _structure(value: Any, kind: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         known = {f.name for f in dataclasses.fields(kind)}
-        return typing.cast(Any, kind)(**{key: _structure(item, hints[key]) for key, item in value.items() if key in known})
+        return typing.cast(Any, kind)(
+            **{key: _structure(item, hints[key]) for key, item in value.items() if key in known}
+        )
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(f"{value!r} is not {kind.__name__}")

@@ -13,7 +13,8 @@ from tinysim.errors import InputError, TinysimError
 
 __all__ = ["build_app", "main"]
 
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer has it in one place or another, and exports it in none
+# Typer has the class in one place or another, by version, and exports it in none.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _COMMANDS = ("bench", "run", "seeds", "parts", "model", "price", "baseline", "calibrate", "accuracy", "doctor")
 
@@ -22,7 +23,8 @@ def build_app() -> typer.Typer:
     """The application with all its commands."""
     app = typer.Typer(
         name="tinysim",
-        help="How long does a TinyML model take on a Cortex-M4 or M7, and what does it need? Answered before you buy a board.",
+        help="How long does a TinyML model take on a Cortex-M4 or M7, and what does it need? "
+        "Answered before you buy a board.",
         epilog="Example: tinysim bench model.tflite --part stm32l4r5zi,stm32h723zg",
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -31,7 +33,8 @@ def build_app() -> typer.Typer:
 
     @app.callback(invoke_without_command=True)
     def base(
-        context: typer.Context, version: bool = typer.Option(False, "--version", help="Show the version and stop.", is_eager=True)
+        context: typer.Context,
+        version: bool = typer.Option(False, "--version", help="Show the version and stop.", is_eager=True),
     ) -> None:
         if version:
             from importlib.metadata import version as installed
@@ -54,11 +57,16 @@ def build_app() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; always ends in SystemExit. Exit codes: 0 ok, 1 could not measure, 2 your input, 3 regression or budget exceeded."""
+    """Run the command line; always ends in SystemExit.
+
+    Exit codes: 0 ok, 1 could not measure, 2 your input, 3 regression or budget exceeded.
+    """
     from tinysim.cli.common import report
 
     try:
-        code = build_app()(list(arguments) if arguments is not None else None, prog_name="tinysim", standalone_mode=False)
+        code = build_app()(
+            list(arguments) if arguments is not None else None, prog_name="tinysim", standalone_mode=False
+        )
     except TinysimError as error:
         sys.exit(report(error))
     except _UsageError as error:

@@ -25,7 +25,9 @@ __all__ = ["clocks_of", "console", "memory_options", "names_of", "progress_bar",
 def console(*, error: bool = False) -> Console:
     """A console: colour only on a terminal, wide enough for a table when piped."""
     stream = sys.stderr if error else sys.stdout
-    return Console(stderr=error, width=None if stream.isatty() else 160, highlight=False, soft_wrap=not stream.isatty() and error)
+    return Console(
+        stderr=error, width=None if stream.isatty() else 160, highlight=False, soft_wrap=not stream.isatty() and error
+    )
 
 
 def report(error: TinysimError) -> int:
@@ -88,7 +90,13 @@ def progress_bar(enabled: bool = True) -> Iterator[ProgressCallback]:
     if not enabled or not sys.stderr.isatty():
         yield lambda _what, _done, _total: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[count]}"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console(error=True), transient=True) as bar:
         task = bar.add_task("starting", total=None, count="")
 

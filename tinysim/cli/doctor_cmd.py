@@ -26,11 +26,23 @@ def register(app: typer.Typer) -> None:
         findings = examine(cc=cc, renode=renode)
         missing = any(f.needed and not f.found for f in findings)
         if json:
-            write_json([{"name": f.name, "found": f.found, "version": f.version, "needed": f.needed, "advice": f.advice} for f in findings], json)
+            write_json(
+                [
+                    {"name": f.name, "found": f.found, "version": f.version, "needed": f.needed, "advice": f.advice}
+                    for f in findings
+                ],
+                json,
+            )
         if json != "-":
             out = console()
             for finding in findings:
-                mark = "[green]ok[/]     " if finding.found else "[red]missing[/]" if finding.needed else "[yellow]absent[/] "
+                mark = (
+                    "[green]ok[/]     "
+                    if finding.found
+                    else "[red]missing[/]"
+                    if finding.needed
+                    else "[yellow]absent[/] "
+                )
                 out.print(f"{mark} {finding.name:<20} {finding.version if finding.found else finding.advice}")
         if missing:
             raise typer.Exit(1)

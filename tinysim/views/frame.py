@@ -17,9 +17,29 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "row", "to_csv", "to_dataframe", "to_markdown"]
 
 COLUMNS = (
-    "model", "part", "core", "clock_hz", "wait_states", "kernels", "opt", "compiler", "instructions", "cycles", "cycles_low", "cycles_high",
-    "error_bound_percent", "latency_s", "inferences_per_s", "flash_bytes", "ram_bytes", "arena_bytes", "stack_peak_bytes", "weights_bytes",
-    "outputs_match", "energy_uj", "published_latency_s",
+    "model",
+    "part",
+    "core",
+    "clock_hz",
+    "wait_states",
+    "kernels",
+    "opt",
+    "compiler",
+    "instructions",
+    "cycles",
+    "cycles_low",
+    "cycles_high",
+    "error_bound_percent",
+    "latency_s",
+    "inferences_per_s",
+    "flash_bytes",
+    "ram_bytes",
+    "arena_bytes",
+    "stack_peak_bytes",
+    "weights_bytes",
+    "outputs_match",
+    "energy_uj",
+    "published_latency_s",
 )
 
 
