@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import carray, njit, types
 from unicorn import UC_MEM_WRITE
 from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_SP, UC_ARM_REG_XPSR
 
@@ -138,9 +138,10 @@ from tinysim.engine.markers import (
     unwind,
 )
 from tinysim.engine.run import EXCEPTION_MARKER, FUNCTION_MARKER, LAYER_MARKER
+from tinysim.native import native, native_callback
 
 
-@njit(cache=True)
+@native
 def ending(first: int, second: int, wide: int) -> int:
     """How the instruction of one or two halfwords changes the flow (Armv7-M ARM, chapters A5 and A7)."""
     if not wide:
@@ -176,7 +177,7 @@ def ending(first: int, second: int, wide: int) -> int:
     return PLAIN
 
 
-@njit(cache=True)
+@native
 def moves_stack(first: int, second: int, wide: int) -> bool:
     """Whether an instruction gives the stack pointer a value from elsewhere, as longjmp, an unwinder or a switch of stacks does."""
     if not wide:
@@ -188,7 +189,7 @@ def moves_stack(first: int, second: int, wide: int) -> bool:
     return first & 0xFFF0 == 0xF380 and second & 0xFFFE == 0x8808    # MSR MSP or PSP
 
 
-@njit(cache=True)
+@native
 def _look_at_block(uc: Any, header: Any, block: Any) -> None:
     """How the block ends, whether it holds an IT instruction, and whether it moves the stack pointer elsewhere."""
     address, size = block[B_ADDRESS], block[B_SIZE]
@@ -211,7 +212,7 @@ def _look_at_block(uc: Any, header: Any, block: Any) -> None:
     block[B_KIND] = kind
 
 
-@njit(cache=True)
+@native
 def _block_number(uc: Any, header: Any, address: int, size: int) -> int:
     table = words(header[P_BLOCK_HASH], 2 * HASH_BLOCKS)
     at = find(table, HASH_BLOCKS, (address << 16) | size)
@@ -239,7 +240,7 @@ def _block_number(uc: Any, header: Any, address: int, size: int) -> int:
     return number
 
 
-@njit(cache=True)
+@native
 def _state_after(header: Any, state: int, block: int, phase: int) -> int:
     """The state reached from ``state`` by running ``block`` in ``phase``."""
     paths = words(header[P_PATH], MAX_STATES * PATH)
@@ -251,13 +252,13 @@ def _state_after(header: Any, state: int, block: int, phase: int) -> int:
     return _state(header, new, block, phase, state)
 
 
-@njit(cache=True)
+@native
 def start_in(header: Any, phase: int) -> int:
     """The state in which nothing ran yet in ``phase``."""
     return _state(header, np.zeros(PATH, np.int64), MAX_BLOCKS - 1, phase, 0)
 
 
-@njit(cache=True)
+@native
 def _state(header: Any, new: Any, block: int, phase: int, otherwise: int) -> int:
     """The state of a path in a phase, made when missing; ``otherwise`` when there is no room."""
     paths = words(header[P_PATH], MAX_STATES * PATH)
@@ -292,7 +293,7 @@ def _state(header: Any, new: Any, block: int, phase: int, otherwise: int) -> int
     return number
 
 
-@njit(cache=True)
+@native
 def _transition(uc: Any, header: Any, state: int, block: int, phase: int) -> int:
     """The transition from ``state`` by ``block`` into ``phase``, made when missing."""
     table = words(header[P_TRANSITION_HASH], 2 * HASH_TRANSITIONS)
@@ -317,13 +318,13 @@ def _transition(uc: Any, header: Any, state: int, block: int, phase: int) -> int
         if sp < phases[above * ROW + H_LOWEST_SP]:
             phases[above * ROW + H_LOWEST_SP] = sp
         marker = phases[above * ROW + H_MARKER]
-        if above == 0 or (EXCEPTION_MARKER <= marker and marker < FUNCTION_MARKER):
+        if above == 0 or (marker >= EXCEPTION_MARKER and marker < FUNCTION_MARKER):
             break                                        # a handler or a task has a stack of its own, or may have
         above = phases[above * ROW + H_PARENT]
     return number
 
 
-@njit(cache=True)
+@native
 def _seldom(uc: Any, header: Any, address: int, size: int) -> int:
     """Everything but the common case: first visits, entries and exits of markers, layers. Returns the transition."""
     state = header[CURRENT]
@@ -383,7 +384,7 @@ def _seldom(uc: Any, header: Any, address: int, size: int) -> int:
     return transition
 
 
-@njit(cache=True)
+@native
 def _predict(header: Any, transition: Any, block: Any, address: int) -> int:
     """Run the branch predictors on the branch that ended ``block`` and went to ``address``; count what they got wrong.
 
@@ -486,25 +487,25 @@ def _step(uc: Any, address: int, size: int, data: Any, predict: bool, record: bo
 _SIGNATURE = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
 
 
-@cfunc(_SIGNATURE, cache=True)
+@native_callback(_SIGNATURE)
 def on_block(uc: Any, address: int, size: int, data: Any) -> None:
     """Count a block."""
     _step(uc, address, size, data, False, False)
 
 
-@cfunc(_SIGNATURE, cache=True)
+@native_callback(_SIGNATURE)
 def on_block_predicting(uc: Any, address: int, size: int, data: Any) -> None:
     """Count a block and run the branch predictors."""
     _step(uc, address, size, data, True, False)
 
 
-@cfunc(_SIGNATURE, cache=True)
+@native_callback(_SIGNATURE)
 def on_block_recording(uc: Any, address: int, size: int, data: Any) -> None:
     """Count a block, run the branch predictors, and record it as an event."""
     _step(uc, address, size, data, True, True)
 
 
-@cfunc(types.void(types.voidptr, types.int32, types.uint64, types.int32, types.int64, types.voidptr), cache=True)
+@native_callback(types.void(types.voidptr, types.int32, types.uint64, types.int32, types.int64, types.voidptr))
 def on_access(uc: Any, kind: int, address: int, size: int, _value: int, data: Any) -> None:
     """Record a data access as an event."""
     header = carray(data, (HEADER,), np.int64)

@@ -12,6 +12,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from tinysim.native import native
+
 # header words
 (
     CURRENT, WATCH, DEPTH, BLOCKS, STATES, TRANSITIONS, PHASES, FRAMES, HALFWORDS, BUDGET, STOP, LAYER, LAYERS,
@@ -82,13 +84,13 @@ def words(address: int, count: int) -> Any:
     return carray(pointer(address), (count,), np.int64)
 
 
-@njit(cache=True)
+@native
 def mix(key: int) -> int:
     value = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64(value >> np.uint64(20))
 
 
-@njit(cache=True)
+@native
 def find(table: Any, size: int, key: int) -> int:
     """Index of ``key``'s pair in a table of (key + 1, value) pairs, or of the free pair where it belongs."""
     index = mix(key) & (size - 1)
@@ -97,7 +99,7 @@ def find(table: Any, size: int, key: int) -> int:
     return index
 
 
-@njit(cache=True)
+@native
 def register(uc: Any, header: Any, number: int) -> int:
     header[SCRATCH] = 0
     read_register(uc, np.int32(number), header[SCRATCH:].ctypes)

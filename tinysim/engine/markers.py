@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_SP
 
 from tinysim.engine.layout import (
@@ -68,9 +67,10 @@ from tinysim.engine.layout import (
     words,
 )
 from tinysim.engine.run import CALL_MARKER
+from tinysim.native import native
 
 
-@njit(cache=True)
+@native
 def is_open(header: Any, phase: int, marker: int) -> bool:
     """Whether ``marker`` is in the chain of ``phase``."""
     rows = words(header[P_PHASE], MAX_PHASES * ROW)
@@ -81,7 +81,7 @@ def is_open(header: Any, phase: int, marker: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@native
 def _reopened(header: Any, phase: int, marker: int) -> int:
     """The phase in the chain of ``phase`` that says the same as ``marker`` opened in it: ends with it, same markers
     open. -1: none.
@@ -99,7 +99,7 @@ def _reopened(header: Any, phase: int, marker: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@native
 def phase_below(header: Any, phase: int, marker: int) -> int:
     """The phase of ``marker`` opened in ``phase``.
 
@@ -122,7 +122,7 @@ def phase_below(header: Any, phase: int, marker: int) -> int:
     return table[2 * at + 1]
 
 
-@njit(cache=True)
+@native
 def watch(header: Any) -> None:
     """Watch for the return of the innermost function."""
     header[WATCH] = -1
@@ -130,7 +130,7 @@ def watch(header: Any) -> None:
         header[WATCH] = words(header[P_FRAME], MAX_FRAMES * ROW)[(header[FRAMES] - 1) * ROW + F_RETURN]
 
 
-@njit(cache=True)
+@native
 def _call_marker(header: Any, each: int) -> int:
     """A marker of its own for one call, or 0 when it shall have none or the tables are half full."""
     if not each or header[CALLS] >= header[CALL_LIMIT] or header[TRANSITIONS] > MAX_TRANSITIONS // 2:
@@ -141,14 +141,14 @@ def _call_marker(header: Any, each: int) -> int:
     return CALL_MARKER + header[CALLS] - 1
 
 
-@njit(cache=True)
+@native
 def _inside(header: Any, phase: int, marker: int, call: int) -> int:
     """The phase inside a marker opened in ``phase``, and inside its call where that is told apart."""
     phase = phase_below(header, phase, marker)
     return phase_below(header, phase, call) if call else phase
 
 
-@njit(cache=True)
+@native
 def _count_entry(header: Any, phase: int, marker: int, call: int, outermost: bool) -> None:
     """Count an entry of ``marker`` in its phase (and in that of its call)."""
     rows = words(header[P_PHASE], MAX_PHASES * ROW)
@@ -160,7 +160,7 @@ def _count_entry(header: Any, phase: int, marker: int, call: int, outermost: boo
         rows[phase * ROW + H_OUTERMOST] += 1
 
 
-@njit(cache=True)
+@native
 def push(header: Any, phase: int, marker: int, call: int, lr: int, sp: int) -> int:
     """Open a function (or a layer); the phase inside."""
     depth = header[FRAMES]
@@ -175,7 +175,7 @@ def push(header: Any, phase: int, marker: int, call: int, lr: int, sp: int) -> i
     return frame[F_INSIDE]
 
 
-@njit(cache=True)
+@native
 def pop(uc: Any, header: Any, phase: int, address: int) -> int:
     """Close the functions that return to ``address`` here; the phase afterwards. A tail call and its caller end
     together.
@@ -192,7 +192,7 @@ def pop(uc: Any, header: Any, phase: int, address: int) -> int:
     return phase
 
 
-@njit(cache=True)
+@native
 def unwind(header: Any, phase: int, sp: int) -> int:
     """Close the functions whose part of the stack is gone; the phase afterwards. Another stack above this one's top
     closes nothing.
@@ -207,7 +207,7 @@ def unwind(header: Any, phase: int, sp: int) -> int:
     return phase
 
 
-@njit(cache=True)
+@native
 def rebuild(header: Any) -> int:
     """Work out the phases of all open functions from the open stretches up; the phase that is current."""
     frames = words(header[P_FRAME], MAX_FRAMES * ROW)
@@ -220,7 +220,7 @@ def rebuild(header: Any) -> int:
     return phase
 
 
-@njit(cache=True)
+@native
 def open_stretch(header: Any, row: Any) -> int:
     call = _call_marker(header, row[M_EACH])
     header[BASE] = _inside(header, header[BASE], row[M_ID], call)
@@ -228,7 +228,7 @@ def open_stretch(header: Any, row: Any) -> int:
     return rebuild(header)
 
 
-@njit(cache=True)
+@native
 def close_stretch(header: Any, marker: int) -> int:
     rows = words(header[P_PHASE], MAX_PHASES * ROW)
     chain = np.zeros(2 * header[STRETCHES] + 1, np.int64)
@@ -250,7 +250,7 @@ def close_stretch(header: Any, marker: int) -> int:
     return rebuild(header)
 
 
-@njit(cache=True)
+@native
 def enter(uc: Any, header: Any, phase: int, first: int, address: int, called: bool) -> int:
     """Open the functions marked at ``address``, rows ``first`` on; the phase inside."""
     markers = words(header[P_MARKER], max(header[MARKERS], 1) * ROW)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray, types
 
 from tinysim.engine.layout import ATTENTION, BUDGET, HEADER
 from tinysim.image import Image
+from tinysim.native import native_callback
 
 __all__ = ["find_mask_changes", "on_mask_change"]
 
@@ -38,7 +39,7 @@ def find_mask_changes(image: Image) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-@cfunc(types.void(types.voidptr, types.uint64, types.uint32, types.voidptr), cache=True)
+@native_callback(types.void(types.voidptr, types.uint64, types.uint32, types.voidptr))
 def on_mask_change(_uc: Any, _address: int, _size: int, data: Any) -> None:
     """Stop before the next block when an exception is pending behind a mask."""
     header = carray(data, (HEADER,), np.int64)

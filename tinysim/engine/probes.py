@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import carray, types
 from numpy.typing import NDArray
 
 from tinysim.engine.layout import read_register
 from tinysim.image import Image
+from tinysim.native import native, native_callback
 
 __all__ = ["Conditional", "Division", "Probes", "divisions_of", "find_probes", "on_division", "on_execution", "predication_of"]
 
@@ -113,13 +114,13 @@ def register_number(number: int) -> int:
     return {13: _SP, 14: _LR}.get(number, _FIRST_REGISTER + number)
 
 
-@cfunc(_SIGNATURE, cache=True)
+@native_callback(_SIGNATURE)
 def on_execution(_uc: Any, _address: int, _size: int, data: Any) -> None:
     """Count the executions of one instruction whose condition holds (the emulator does not call for the others)."""
     carray(data, (1,), np.int64)[0] += 1
 
 
-@njit(cache=True)
+@native
 def _significant_bits(value: int) -> int:
     bits = 0
     while value > 0:
@@ -128,7 +129,7 @@ def _significant_bits(value: int) -> int:
     return bits
 
 
-@cfunc(_SIGNATURE, cache=True)
+@native_callback(_SIGNATURE)
 def on_division(uc: Any, _address: int, _size: int, data: Any) -> None:
     """Sort one division by the bits of its quotient: (dividend register, divisor register, signed, scratch, then 34 counters)."""
     words = carray(data, (4 + QUOTIENT_BITS,), np.int64)
