@@ -15,7 +15,7 @@ from tinysim.energy import energy
 from tinysim.engine.run import MeasuredRegion, Run
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Machine
 from tinysim.errors import FaultError, InputError
-from tinysim.estimate import Estimate
+from tinysim.estimate import Estimate, stated_error
 from tinysim.firmware import Firmware
 from tinysim.footprint import footprint
 from tinysim.image import Image, load_image
@@ -24,7 +24,7 @@ from tinysim.memory.pricers import MemoryOptions, MemoryPricers
 from tinysim.model import Model, check_supported, load_model
 from tinysim.part import Part, load_part
 from tinysim.reference import Verdict, compare, load_inputs, reference_outputs, seeded_inputs
-from tinysim.result import EnergyInfo, ErrorBound, FirmwareInfo, MemoryUse, Outputs, Result
+from tinysim.result import EnergyInfo, FirmwareInfo, MemoryUse, Outputs, Result
 from tinysim.sizing import BuildOptions, Progress, build_fitting, set_up, silent
 from tinysim.timing.stream import StreamCosts
 from tinysim.units import parse_hz
@@ -161,6 +161,10 @@ class Job:
         first, last = measured.inferences[0], measured.inferences[-1]
         estimate = self._estimate(image, core, last, pricers, clock_hz)
         region = dataclasses.replace(estimate.region(0, clock_hz, name="invoke"), stack_peak_bytes=measured.stack_peak_bytes)
+        others = [region.cycles] + [
+            Estimate.of_stream(last.run, image, last.streams[number]).region(0, clock_hz).cycles
+            for number in (pricers.band(clock_hz) if pricers else ())
+        ]
         regions = [region]
         if first is not last:
             cold = self._estimate(image, core, first, pricers, clock_hz).region(0, clock_hz, name="first invoke")
@@ -179,13 +183,13 @@ class Job:
             instructions=region.instructions,
             cycles=region.cycles,
             latency_s=region.latency_s,
-            cycles_low=region.cycles_low,
-            cycles_high=region.cycles_high,
+            cycles_low=min(region.cycles_low or region.cycles, *others),
+            cycles_high=max(region.cycles_high or region.cycles, *others),
             wait_states=pricers.wait_states(clock_hz),
             memory=use,
             outputs=outputs,
             energy=_energy(self.part, region.cycles, clock_hz),
-            error=ErrorBound(*pricers.error_bound(core)),
+            error=stated_error(estimate, pricers, core, 0, image.read),
             warnings=pricers.warnings(clock_hz, own_firmware=True),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,16 @@ from tinysim.core import Core
 from tinysim.engine.run import Run
 from tinysim.image import Image
 from tinysim.model import Model
-from tinysim.result import FunctionCost, LayerCost, RegionCost
+from tinysim.result import ErrorBound, FunctionCost, LayerCost, RegionCost
 from tinysim.timing import Prices, price
 from tinysim.timing.causes import Cause
 from tinysim.timing.exceptions import ExceptionPrices
 from tinysim.timing.stream import StreamCosts
 
-__all__ = ["Costs", "Estimate", "whole"]
+if TYPE_CHECKING:
+    from tinysim.memory.pricers import MemoryPricers
+
+__all__ = ["Costs", "Estimate", "stated_error", "whole"]
 
 
 def whole(parts: Mapping[str, float]) -> dict[str, int]:
@@ -195,3 +199,17 @@ class Estimate:
         phases = self._phases(number)
         times, cycles = self.block_executions[phases].sum(axis=0), self.costs.by_block[phases].sum(axis=0)
         return [(int(self.run.block_address[b]), int(times[b]), float(cycles[b])) for b in np.argsort(-cycles) if times[b]]
+
+
+def stated_error(
+    estimate: Estimate, pricers: MemoryPricers | None, core: Core, region: int | None, read_code: Callable[[int, int], bytes]
+) -> ErrorBound:
+    """The error to state beside an estimate of a region: what the part's memory was measured to be off by, or on ideal memory what the
+    core's rules are, and what its open parameters are worth on this code.
+    """
+    if pricers:
+        return ErrorBound(*pricers.error_bound(core))
+    from tinysim.timing.uncertainty import error_bound
+
+    bound = error_bound(estimate.run.counts(region), read_code, core)
+    return ErrorBound(bound.bound_percent, bound.basis)

@@ -14,7 +14,7 @@ from tinysim.engine.run import MeasuredRegion
 from tinysim.engine.stacks import floor_of
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Ending, Machine
 from tinysim.errors import FaultError, InputError
-from tinysim.estimate import Estimate
+from tinysim.estimate import Estimate, stated_error
 from tinysim.footprint import footprint
 from tinysim.image import Image, load_image
 from tinysim.layers import InterpreterLoop, find_interpreter_loop, found_layers
@@ -49,6 +49,7 @@ class Measured:
     lowest_sp: int
     warnings: tuple[str, ...]
     wait_states: int | None
+    error: ErrorBound
     loop: InterpreterLoop | None = None
     read: Callable[[int, int], bytes] | None = None
     observed: Observed = Observed()
@@ -111,8 +112,8 @@ def execute(
         estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)], core)
     else:
         estimate = Estimate.of(run, image, core, machine.read)
-    return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz), loop,
-                    machine.read, observe(machine, scenario))
+    return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz),
+                    stated_error(estimate, pricers, core, 0 if regions else None, machine.read), loop, machine.read, observe(machine, scenario))
 
 
 def _set_up_memory(machine: Machine, pricers: MemoryPricers) -> None:
@@ -230,7 +231,8 @@ def _in_renode(
     )
     unseen_memory = "Renode shows no data accesses: wait states, caches and buses are not in this estimate"
     measured = Measured(
-        ran.estimate, image, part, core, ran.stack_top, ran.lowest_sp, (*ran.warnings, IDEAL_MEMORY, unseen_memory, counted), None
+        ran.estimate, image, part, core, ran.stack_top, ran.lowest_sp, (*ran.warnings, IDEAL_MEMORY, unseen_memory, counted), None,
+        stated_error(ran.estimate, None, core, 0 if regions else None, image.read),
     )
     return dataclasses.replace(_result(measured, regions, clock_hz), engine="renode"), measured
 
@@ -278,7 +280,7 @@ def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int
         cycles_low=None if main.cycles_low is None else round(main.cycles_low / calls),
         cycles_high=None if main.cycles_high is None else round(main.cycles_high / calls),
         memory=footprint(image, part, stack_peak_bytes=top - measured.lowest_sp),
-        error=ErrorBound(measured.core.error_bound_percent, measured.core.error_basis),
+        error=measured.error,
         wait_states=measured.wait_states,
         layers=found_layers(estimate, measured.loop, 0 if regions else None, calls) if measured.loop else (),
         warnings=measured.warnings,

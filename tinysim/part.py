@@ -187,10 +187,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Another memory system that the evidence allows as well: the edges of a result's band."""
+    """Another memory system: one that the evidence allows as well (``uncertain``), or another setting that is known to exist."""
 
     name: str
     memory: MemoryDescription
+    uncertain: bool
 
 
 @dataclass(frozen=True, slots=True)

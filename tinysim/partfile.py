@@ -264,7 +264,8 @@ def _variants(root: Table, ledger: Ledger, names: frozenset[str]) -> tuple[Varia
         changed = root.changed({key: changes.get(key) for key in changes}, changes)
         memory = read_memory(changed, names, lambda table: Ledger().fact(table))
         assert memory is not None
-        found.append(Variant(table.string("name"), memory))
+        known = table.string("confidence") == Confidence.DOCUMENTED  # a setting that exists, such as an option byte's, is no doubt about another
+        found.append(Variant(table.string("name"), memory, uncertain=not known))
         table.close()
     return tuple(found)
 

@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
         caches: Annotated[str | None, typer.Option(help="on or off, instead of what start-up code sets.")] = None,
         prefetch: Annotated[str | None, typer.Option(help="on or off, instead of what start-up code sets.")] = None,
         core: Annotated[str | None, typer.Option(help="A core file of your own instead of the part's core.", metavar="FILE")] = None,
+        band: Annotated[bool, typer.Option("--band", help="Price every memory system that the evidence allows, for the least and most cycles.")] = False,
         weights: Annotated[str | None, typer.Option(help="Where weights go: flash, ram, itcm, dtcm, sram or axi.")] = None,
         data: Annotated[str | None, typer.Option(help="Where arena, data and stack go: dtcm, sram or axi.")] = None,
         layers: Annotated[bool, typer.Option("--layers", help="Show the layers of each model.")] = False,
@@ -57,7 +58,7 @@ def register(app: typer.Typer) -> None:
         with progress_bar() as progress:
             results = measure(
                 models, names_of(part), clock=clocks_of(clock or []), options=options,
-                memory=memory_options(ideal_memory, caches, prefetch, weights, data), core=core, engine=engine,
+                memory=memory_options(ideal_memory, caches, prefetch, weights, data, band), core=core, engine=engine,
                 renode=renode, repeat=repeat, inputs=inputs or (), seed=seed,
                 progress=progress,
             )

@@ -26,7 +26,7 @@ def console(*, error: bool = False) -> Console:
     """A console: colour only on a terminal, wide enough for a table when piped."""
     stream = sys.stderr if error else sys.stdout
     return Console(
-        stderr=error, width=None if stream.isatty() else 160, highlight=False, soft_wrap=not stream.isatty() and error
+        stderr=error, width=None if stream.isatty() else 200, highlight=False, soft_wrap=not stream.isatty() and error
     )
 
 
@@ -72,7 +72,7 @@ def _switch(name: str, value: str | None) -> bool | None:
 
 
 def memory_options(
-    ideal: bool, caches: str | None, prefetch: str | None, weights: str | None = None, data: str | None = None
+    ideal: bool, caches: str | None, prefetch: str | None, weights: str | None = None, data: str | None = None, band: bool = False
 ) -> MemoryOptions:
     """What a user wants of memory, from the options' texts. Raises InputError."""
     from tinysim.memory.pricers import MemoryOptions, Place
@@ -81,7 +81,7 @@ def memory_options(
         places = [None if value is None else Place(value) for value in (weights, data)]
     except ValueError as error:
         raise InputError(str(error), hint=f"choose one of {', '.join(Place)}") from error
-    return MemoryOptions(ideal, _switch("caches", caches), _switch("prefetch", prefetch), *places)
+    return MemoryOptions(ideal, _switch("caches", caches), _switch("prefetch", prefetch), *places, band)
 
 
 @contextmanager

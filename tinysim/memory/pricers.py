@@ -15,6 +15,7 @@ from tinysim.core import Core
 from tinysim.data import platforms_folder
 from tinysim.errors import PartError
 from tinysim.memory.config import MemoryConfig, configure
+from tinysim.memory.description import MemoryDescription
 from tinysim.memory.settings import read_settings, startup_writes
 from tinysim.part import MeasuredError, Part, RegionKind
 from tinysim.tomlfile import read_toml
@@ -56,6 +57,8 @@ class MemoryOptions:
     prefetch: bool | None = None
     weights: Place | None = None
     data: Place | None = None
+    band: bool = False
+    """Price every other memory system that the evidence allows as well, for ``cycles_low`` and ``cycles_high``."""
 
     def placed(self, part: Part) -> Part:
         """The part with weights and data placed as asked. Raises PartError when it has no such memory."""
@@ -115,7 +118,12 @@ class MemoryPricers:
                 numbers[shape] = len(self._clocks_hz)
                 self._clocks_hz.append(clock_hz)
             self._number_of[clock_hz] = numbers[shape]
-        self._configs = tuple(self._configured(clock_hz, startup_writes(part, clock_hz)) for clock_hz in self._clocks_hz)
+        others = [v.memory for v in part.variants if v.uncertain] if options.band else []
+        # the part's own memory systems first, then all of the other ones for each of them
+        self._systems: list[tuple[int, MemoryDescription | None]] = [(clock_hz, None) for clock_hz in self._clocks_hz]
+        self._systems += [(clock_hz, other) for clock_hz in self._clocks_hz for other in others]
+        self._others = len(others)
+        self._configs = tuple(self._configured(*system, startup_writes(part, system[0])) for system in self._systems)
         self._set_by_firmware = False
         self._pricers: tuple[StreamPricer, ...] = ()
         self._memories: tuple[NDArray[np.int64], ...] = ()
@@ -128,22 +136,22 @@ class MemoryPricers:
         found._configs = tuple(configs)
         return found
 
-    def _configured(self, clock_hz: int, writes: Sequence[tuple[int, int]]) -> MemoryConfig:
-        """The memory system that register writes lead to, changed by what the user wants."""
+    def _configured(self, clock_hz: int, description: MemoryDescription | None, writes: Sequence[tuple[int, int]]) -> MemoryConfig:
+        """The memory system that register writes lead to, changed by what the user wants; ``description``: None for the part's own."""
         settings = read_settings(self._part.memory, writes)
         if self._options.caches is not None:
             on = self._options.caches
             settings = settings.replace(instruction_lines=on, data_lines=on, instruction_cache=on, data_cache=on)
         if self._options.prefetch is not None:
             settings = settings.replace(prefetch=self._options.prefetch)
-        return configure(self._part, (), clock_hz, settings=settings)
+        return configure(self._part, (), clock_hz, settings=settings, description=description)
 
     def firmware_wrote(self, writes: Sequence[tuple[int, int]]) -> None:
         """The program has written control registers: ``writes`` are all so far. From here on memory is as they set it, and cold."""
         if not self:
             return
         self._set_by_firmware = True
-        self._configs = tuple(self._configured(clock_hz, writes) for clock_hz in self._clocks_hz)
+        self._configs = tuple(self._configured(*system, writes) for system in self._systems)
         self._memories = tuple(config.fresh() for config in self._configs)
         for pricer, words in zip(self._pricers, self._memories, strict=True):
             pricer.change_memory(words)
@@ -154,6 +162,11 @@ class MemoryPricers:
     def number(self, clock_hz: int) -> int:
         """Which of the memory systems a clock leads to."""
         return self._number_of[clock_hz]
+
+    def band(self, clock_hz: int) -> range:
+        """The numbers of the other memory systems that the evidence allows at a clock."""
+        first = len(self._clocks_hz) + self.number(clock_hz) * self._others
+        return range(first, first + self._others)
 
     def start(self, program: Program) -> None:
         """Begin, with cold caches, to price what ``program`` runs from here on."""

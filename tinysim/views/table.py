@@ -27,10 +27,16 @@ def short_name(name: str, width: int = 72) -> str:
 
 
 _ORDER = (
-    "model", "part", "clock", "wait states", "latency", "±", "rate", "cycles", "flash", "RAM", "arena", "stack", "energy", "outputs",
+    "model", "part", "clock", "wait states", "latency", "±", "rate", "cycles", "band", "flash", "RAM", "arena", "stack", "energy", "outputs",
 )
 _LEFT = ("model", "part", "outputs")
 _TONES = {"match": "[green]match[/]", "differ": "[red]differ[/]"}
+
+
+def _band(result: Result) -> str:
+    """The least and the most cycles where they differ from the estimate by more than a tenth of a percent."""
+    low, high = result.cycles_low or result.cycles, result.cycles_high or result.cycles
+    return f"{low:,} to {high:,}" if high - low > result.cycles / 1000 else "-"
 
 
 def summary_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
@@ -52,6 +58,7 @@ def _summary(result: Result) -> dict[str, str]:
         "±": f"{result.error.bound_percent:g} %",
         "rate": format_hz(1 / result.latency_s) if result.latency_s else "-",
         "cycles": f"{result.cycles:,}",
+        "band": _band(result),
         "flash": format_bytes(memory.flash_bytes),
         "RAM": format_bytes(memory.ram_bytes),
         "arena": "-" if memory.arena_bytes is None else format_bytes(memory.arena_bytes),
@@ -66,7 +73,7 @@ def show_results(console: Console, results: Sequence[Result]) -> None:
     names, rows = summary_table(results)
     table = Table(header_style="bold")
     for name in names:
-        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=name not in _LEFT)
+        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=name not in _LEFT, overflow="fold")
     for row in rows:
         table.add_row(*(_TONES.get(cell, escape(cell)) for cell in row))
     console.print(table)
