@@ -450,7 +450,8 @@ class Machine:
         Raises FaultError on a fault that the program does not handle, and for an access that nothing on the part answers.
         """
         wanted = {address & ~1 for address in addresses}
-        self.cpu.set_exits(sorted(wanted | set(self._handlers)))
+        self._exits = sorted(wanted | set(self._handlers))
+        self.cpu.set_exits(self._exits)
         while True:
             if self._counting:
                 self.system.poll()
@@ -489,7 +490,7 @@ class Machine:
         if (
             self._unanswered is None
             and code == unicorn.UC_ERR_INSN_INVALID
-            and self._before(_WFE)
+            and (self._before(_WFE) or self._before(_YIELD))
             and not self._tried_twice()
         ):
             return layout.RUNNING  # the emulator stops behind WFE and YIELD as at an invalid instruction
@@ -626,13 +627,14 @@ class Machine:
 
     def _fpu_off(self) -> None:
         """A block with floating-point instructions is next and the FPU is off: run up to the first of them, then fault."""
-        path = self._positions.first_fp(self.pc)
-        if path != self.pc:
-            self.cpu.set_exits([path])
+        first = self._positions.first_fp(self.pc)
+        if first != self.pc:
+            self.cpu.set_exits([first])
             self._header[layout.BUDGET] = self._budget
             self.cpu.uc.emu_start(self.pc | 1, 0)
             self.pc = self.cpu.get("pc") & ~1
             self._header[layout.STOP] = layout.RUNNING
+            self.cpu.set_exits(self._exits)
         self._take_fault(self._refusals.no_coprocessor(self.pc))
 
     def _take_fault(self, found: tuple[FaultRecord, int, int, int | None]) -> None:
