@@ -85,8 +85,8 @@ def select(parts: Iterable[Part], wish: Wish) -> tuple[Part, ...]:
 def new_part(like: Part, path: Path) -> tuple[Path, Path]:
     """Write a copy of a part's two files under a new name, to start from; returns both paths.
 
-    The name is the file's; every source is kept, since a copied value still has the source it was copied with. Raises
-    PartError when a file is there already, or the folder is not.
+    The name is the file's; every source is kept, since a copied value still has the source it was copied with. What
+    estimates were measured to be off by is left out: that was another part. Raises PartError when a file is there already, or the folder is not.
     """
     target = path if path.suffix == ".toml" else path.with_name(path.name + ".toml")
     description = target.with_suffix(".repl")
@@ -100,6 +100,7 @@ def new_part(like: Part, path: Path) -> tuple[Path, Path]:
     text = like.path.read_text(encoding="utf-8")
     text = re.sub(r'(?m)^name = ".*"$', f'name = "{target.stem.lower()}"', text, count=1)
     text = re.sub(r'(?m)^title = ".*"$', f'title = "{target.stem}"', text, count=1)
+    text = re.sub(r"(?m)^(#.*\n)?\[error\]\n(?:.+\n)*\n?", "", text, count=1)
     heading = f"# {target.stem}, copied from {like.title}. Change what differs, and give each value its own source.\n"
     text = re.sub(r"\A#.*\n", heading, text)
     platform = like.platform_path.read_text(encoding="utf-8")

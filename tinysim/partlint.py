@@ -17,7 +17,7 @@ __all__ = ["Finding", "Severity", "check_file", "check_part", "check_platform"]
 
 _FACT_TABLES = (
     "platform", "clock", "wait_states", "flash", "path", "control", "register", "supply", "price", "variant",
-    "models", "systick",
+    "models", "systick", "error",
 )  # fmt: skip
 _NESTED = ("bus", "lines", "instruction_lines", "data_lines")
 
