@@ -21,14 +21,22 @@ class Positions:
     def __init__(self, cpu: UnicornCpu) -> None:
         self._cpu = cpu
         self._transfers: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        self._last = (-1, -1)
 
-    def bytes_before_access(self, address: int, size: int) -> int:
-        """Bytes of the block before the access to a clock register that goes on; its size where that cannot be told."""
+    def bytes_before_access(self, address: int, size: int, execution: int) -> int:
+        """Bytes of the block before the access to a clock register that goes on; its size where that cannot be told.
+
+        ``execution``: a number that is different for each execution of a block: a second access in one comes later in it.
+        """
+        before, last = self._last
         key = (address, size)
         if key not in self._transfers:
             self._transfers[key] = list(_transfers(self._cpu.load(address, size)))
         for offset, base, immediate in self._transfers[key]:
+            if before == execution and offset <= last:
+                continue
             if self._cpu.get(_name(base)) + immediate & 0xFFFFFFFF in _CLOCK_REGISTERS:
+                self._last = (execution, offset)
                 return offset
         return size
 

@@ -25,7 +25,8 @@ class SysTick:
         self._divider = divider
         self.control = 0
         self.reload = 0
-        self._value = 0  # while stopped
+        self._value = 0  # where it stopped or started
+        self._started = 0
         self._first_expiry = 0  # while it runs
         self._seen = 0  # expiries that `update` has reported
         self._flag = False
@@ -55,14 +56,16 @@ class SysTick:
 
     def _start(self, value: int) -> None:
         self._seen = 0
-        self._first_expiry = self._now() + (value * self._ticks() if value else self._period())
+        self._value, self._started = value, self._now()
+        self._first_expiry = self._started + (value or self.reload + 1) * self._ticks()
 
     def _current(self) -> int:
         if not self.running:
             return self._value
-        left = self._first_expiry - self._now()
-        period = self._period()
-        return (left % period if left < 0 else left) // self._ticks() & _BITS
+        past_zero = (self._now() - self._started) // self._ticks() - self._value
+        if past_zero <= 0:
+            return -past_zero
+        return self.reload - (past_zero - 1) % (self.reload + 1)  # the tick after zero loads the counter anew
 
     def next_expiry(self) -> int | None:
         """The cycle at which it reaches zero next, or None while it does not count."""

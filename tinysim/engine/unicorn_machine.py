@@ -385,7 +385,7 @@ class Machine:
             )
         if self._running:
             address, size = self._tables.block(self._tables.path(self.depth)[-1])
-            done_bytes = self._positions.bytes_before_access(address, size)
+            done_bytes = self._positions.bytes_before_access(address, size, int(self._header[layout.HALFWORDS]))
             return int(self._clock.cycles(self, done_bytes)) + self._waited
         halfwords = int(self._header[layout.HALFWORDS])
         if self._priced[0] != halfwords:
