@@ -113,7 +113,7 @@ def execute(
     else:
         estimate = Estimate.of(run, image, core, machine.read)
     return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz),
-                    stated_error(estimate, pricers, core, 0 if regions else None, machine.read), loop, machine.read, observe(machine, scenario))
+                    stated_error(estimate, pricers, core, 0 if regions else None, machine.read), loop, machine.read, observe(machine, scenario, run))
 
 
 def _set_up_memory(machine: Machine, pricers: MemoryPricers) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinysim.calls import Call, Reading, WrittenInput, parse_call, parse_input, parse_reading, parse_stubs, pass_arguments
+from tinysim.engine.run import Run
+from tinysim.engine.stacks import StackUse, uses
 from tinysim.engine.unicorn_machine import Machine
 from tinysim.errors import InputError
 from tinysim.image import Image
@@ -41,6 +43,7 @@ class Observed:
     returned_float: float | None = None
     exit_code: int | None = None
     heap_peak_bytes: int | None = None
+    stacks: tuple[StackUse, ...] = ()
 
 
 def read_scenario(
@@ -48,13 +51,14 @@ def read_scenario(
     reads: Sequence[str] = (), stubs: Sequence[str] = (),
 ) -> Scenario:
     """A scenario as a user writes it. ``uart``: a file, or the bytes themselves. Raises InputError, ImageError."""
+    given = uart if isinstance(uart, bytes) else b""
     if isinstance(uart, str | Path):
         try:
-            uart = Path(uart).read_bytes()
+            given = Path(uart).read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read {uart}: {error.strerror}", hint="check the path") from error
+            raise InputError(f"cannot read {str(uart)}: {error.strerror}", hint="check the path") from error
     return Scenario(
-        tuple(parse_input(text, image) for text in inputs), uart or b"", parse_call(call, image) if call else None,
+        tuple(parse_input(text, image) for text in inputs), given, parse_call(call, image) if call else None,
         tuple(parse_reading(text, image) for text in reads), parse_stubs(stubs),
     )  # fmt: skip
 
@@ -87,7 +91,7 @@ def prepare(machine: Machine, scenario: Scenario, *, hard_float: bool) -> int | 
     return back
 
 
-def observe(machine: Machine, scenario: Scenario) -> Observed:
+def observe(machine: Machine, scenario: Scenario, run: Run) -> Observed:
     """What is left to see after a run."""
     import struct
 
@@ -103,4 +107,5 @@ def observe(machine: Machine, scenario: Scenario) -> Observed:
         struct.unpack("<f", machine.register("s0").to_bytes(4, "little"))[0] if called else None,
         machine.exit_code,
         machine.heap.high_water_bytes(),
+        uses(run, machine.image, machine.part, machine.initial_sp),
     )

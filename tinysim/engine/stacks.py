@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinysim.engine.cpu import UnicornCpu
-from tinysim.engine.run import Run
+from tinysim.engine.interrupts import exception_name
+from tinysim.engine.run import EXCEPTION_MARKER, TASK_MARKER, Run
 from tinysim.errors import FaultError
 from tinysim.image import Image
 from tinysim.part import Part
 
-__all__ = ["Floor", "HeapWatch", "check", "floor_of"]
+__all__ = ["Floor", "HeapWatch", "StackUse", "check", "floor_of", "uses"]
 
 _SBRK = ("_sbrk", "sbrk", "_sbrk_r")
 _SIGN = 1 << 31
@@ -48,6 +49,36 @@ def floor_of(image: Image, part: Part, top: int) -> Floor:
         return Floor(base, "main stack", "the memory's start")
     highest = max(below, key=lambda s: s.address + s.bytes)
     return Floor(highest.address + highest.bytes, "main stack", highest.name)
+
+
+@dataclass(frozen=True, slots=True)
+class StackUse:
+    """How deep a stack went, from its top. ``room_bytes``: how deep it may go. ``by``: the same while a handler ran, by exception.
+
+    A handler runs on the main stack, so its figure includes what it interrupted there.
+    """
+
+    name: str
+    top: int
+    peak_bytes: int
+    room_bytes: int
+    by: tuple[tuple[str, int], ...] = ()
+
+
+def uses(run: Run, image: Image, part: Part, main_top: int) -> tuple[StackUse, ...]:
+    """The main stack's use, then that of each task's stack in the order the tasks started."""
+    found = []
+    for number, top in enumerate((main_top, *run.tasks)):
+        lowest = run.lowest_sp(None, stack=number)
+        floor = floor_of(image, part, top)
+        handlers: dict[int, int] = {}
+        for phase in run.phases if number == 0 else ():
+            exception = phase.marker - EXCEPTION_MARKER
+            if 0 <= exception < TASK_MARKER - EXCEPTION_MARKER and phase.lowest_sp < 1 << 32:
+                handlers[exception] = max(handlers.get(exception, 0), main_top - phase.lowest_sp)
+        by = tuple((exception_name(exception), peak) for exception, peak in sorted(handlers.items()))
+        found.append(StackUse(floor.stack, top, 0 if lowest is None else top - lowest, top - floor.address, by))
+    return tuple(found)
 
 
 def _what_lies_below(image: Image, address: int) -> str:

@@ -25,6 +25,10 @@ def show_observed(out: Console, observed: Observed) -> None:
         out.print(f"{escape(name)} = {escape(str(value))}")
     if observed.exit_code:
         out.print(f"the program ended with exit code {observed.exit_code}")
+    if len(observed.stacks) > 1 or any(stack.by for stack in observed.stacks):
+        for stack in observed.stacks:
+            handlers = "".join(f", {name} {peak}" for name, peak in stack.by)
+            out.print(f"stack {escape(stack.name)}: {stack.peak_bytes:,} of {stack.room_bytes:,} bytes{handlers}")
     if observed.heap_peak_bytes is not None:
         out.print(f"heap peak {observed.heap_peak_bytes:,} bytes")
 
@@ -34,7 +38,10 @@ def to_observed_dict(observed: Observed) -> dict[str, object]:
     found: dict[str, object] = {
         "output": observed.output, "values": observed.values, "exit_code": observed.exit_code,
         "heap_peak_bytes": observed.heap_peak_bytes,
+        "stacks": [
+            {"name": s.name, "peak_bytes": s.peak_bytes, "room_bytes": s.room_bytes, "handlers": dict(s.by)} for s in observed.stacks
+        ],
     }
     if observed.returned is not None:
         found["returned"] = {"r0": observed.returned, "s0": observed.returned_float}
-    return {key: value for key, value in found.items() if value not in (None, {})}
+    return {key: value for key, value in found.items() if value not in (None, {}, [])}
