@@ -86,7 +86,8 @@ def new_part(like: Part, path: Path) -> tuple[Path, Path]:
     """Write a copy of a part's two files under a new name, to start from; returns both paths.
 
     The name is the file's; every source is kept, since a copied value still has the source it was copied with. What
-    estimates were measured to be off by is left out: that was another part. Raises PartError when a file is there already, or the folder is not.
+    estimates were measured to be off by is left out: that was another part. Raises PartError when a file is there
+    already, or the folder is not.
     """
     target = path if path.suffix == ".toml" else path.with_name(path.name + ".toml")
     description = target.with_suffix(".repl")

@@ -85,6 +85,7 @@ class ValidationSet:
     """Networks that were measured under the same conditions.
 
     ``placement`` replaces the part's own where it says something. ``inferences``: how many run; the last one is compared.
+    ``differences``: what is known to be otherwise here; ``causes``: what the larger errors come from, as far as something was measured.
     ``copy_cycles`` and ``copy_instructions``: what the published window takes beside the inference, for each input and output element.
     """
 
@@ -103,6 +104,7 @@ class ValidationSet:
     copy_source: str
     project_source: str
     differences: tuple[str, ...]
+    causes: tuple[str, ...]
     networks: tuple[Network, ...]
 
     def load_part(self) -> Part:
@@ -132,6 +134,12 @@ class Prediction:
     inference: RegionCost
     copied: int
     outputs_match: bool
+
+    @property
+    def instructions_percent(self) -> float | None:
+        """How many more instructions run here than in the published project, in percent of its; None where that was not run."""
+        there = self.network.project_instructions
+        return None if there is None else 100 * (self.instructions / there - 1)
 
     def error_percent(self, system: str = WHOLE) -> float:
         """Signed error of a memory system, of the measured cycles."""
@@ -185,6 +193,7 @@ def _set(table: Table, networks: Mapping[str, Sequence[Network]]) -> ValidationS
         table.string("copy_source"),
         table.string("project_source") if table.peek("project_source") else str(table.get("project_source")),
         table.strings("differences"),
+        table.strings("causes"),
         tuple(networks.get(name, ())),
     )
     if not found.networks:

@@ -1,37 +1,17 @@
-"""Runs every microbenchmark and prints the accuracy document.
-
-``python -m tests.timing.accuracy > docs/accuracy.md``
-"""
+"""Every microbenchmark as evidence, as `tinysim accuracy` measures it."""
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.timing.test_microbenchmarks import BENCHMARKS, cycles_of_body
-from tinysim.core import load_core
-from tinysim.timing.evidence import Evidence, render_accuracy
+from tinysim.timing.evidence import Evidence
+from tinysim.timing.microbenchmarks import load_microbenchmarks, measure_effects
 
 CORES = ("cortex-m4", "cortex-m7")
 
 
 @cache
 def effects() -> tuple[Evidence, ...]:
-    """Each microbenchmark as evidence."""
-    with tempfile.TemporaryDirectory() as folder:
-        return tuple(
-            Evidence(
-                b["name"], b["core"], " ; ".join(b["body"].strip().split("\n")[:4]), float(b["cycles"]),
-                cycles_of_body(b, Path(folder)), b["source"], b["confidence"], chosen=True,
-            )
-            for b in BENCHMARKS
-        )  # fmt: skip
-
-
-def document() -> str:
-    return render_accuracy([load_core(name) for name in CORES], effects())
-
-
-if __name__ == "__main__":
-    print(document(), end="")
+    """Each microbenchmark beside what its source states."""
+    return measure_effects(load_microbenchmarks(Path(__file__).with_name("microbenchmarks.toml")))

@@ -159,6 +159,11 @@ class MemoryPricers:
     def __bool__(self) -> bool:
         return not self._options.ideal
 
+    @property
+    def memories(self) -> tuple[NDArray[np.int64], ...]:
+        """The arrays of the memory systems as they run (`tinysim.memory`); `MemoryConfig.counters` reads them."""
+        return self._memories
+
     def number(self, clock_hz: int) -> int:
         """Which of the memory systems a clock leads to."""
         return self._number_of[clock_hz]

@@ -64,10 +64,13 @@ def _open_parameters(cores: Sequence[Core]) -> list[str]:
     return lines
 
 
-def render_accuracy(cores: Sequence[Core], effects: Sequence[Evidence], programs: Sequence[Evidence] = ()) -> str:
+def render_accuracy(
+    cores: Sequence[Core], effects: Sequence[Evidence], programs: Sequence[Evidence] = (), sections: Sequence[str] = ()
+) -> str:
     """The document as Markdown: bounds by core, whole programs, single effects, open parameters, coverage.
 
-    ``effects``: microbenchmarks, each one statement about a core. ``programs``: whole programs and networks on silicon.
+    ``effects``: microbenchmarks, each one statement about a core. ``programs``: whole programs on silicon. ``sections``:
+    Markdown of further evidence, put before the effects.
     """
     lines = ["# Accuracy", "", "Generated; do not edit. Cycles, zero-wait memory unless a row says otherwise.", ""]
     for core in cores:
@@ -84,6 +87,8 @@ def render_accuracy(cores: Sequence[Core], effects: Sequence[Evidence], programs
                 if held_out:
                     told += f"; {len(held_out)} of them chose nothing: {mean_absolute_error_percent(held_out):.1f} %"
                 lines += [f"{told}.", "", *_table(rows, "program"), ""]
+    for section in sections:
+        lines += ["", section.strip()]
     lines += [
         "", "## Single effects", "",
         "Small programs, each one statement of a source. The rules of the model were taken from these sources:",
