@@ -15,7 +15,8 @@ from tinysim.part import Part
 __all__ = ["BuildAttributes", "check_core", "read_attributes"]
 
 ARCHITECTURES: Mapping[int, str] = {
-    1: "Armv4", 2: "Armv4T", 3: "Armv5T", 4: "Armv5TE", 5: "Armv5TEJ", 6: "Armv6", 7: "Armv6KZ", 8: "Armv6T2", 9: "Armv6K",
+    1: "Armv4", 2: "Armv4T", 3: "Armv5T", 4: "Armv5TE", 5: "Armv5TEJ", 6: "Armv6", 7: "Armv6KZ", 8: "Armv6T2",
+    9: "Armv6K",
     10: "Armv7", 11: "Armv6-M", 12: "Armv6S-M", 13: "Armv7E-M", 14: "Armv8-A", 15: "Armv8-R", 16: "Armv8-M Baseline",
     17: "Armv8-M Mainline", 21: "Armv8.1-M Mainline", 22: "Armv9-A",
 }  # fmt: skip
@@ -25,7 +26,9 @@ _MICROCONTROLLER = ord("M")
 
 @dataclass(frozen=True, slots=True)
 class BuildAttributes:
-    """None where the file does not say. ``profile``: ``"M"`` for microcontrollers; ``hard_float``: floats go in FPU registers."""
+    """None where the file does not say. ``profile``: ``"M"`` for microcontrollers; ``hard_float``: floats go in FPU
+    registers.
+    """
 
     architecture: int | None = None
     profile: str | None = None
@@ -53,7 +56,17 @@ def read_attributes(path: Path) -> BuildAttributes:
                 for scope in subsection.iter_subsubsections():
                     for attribute in scope.iter_attributes():
                         found.setdefault(str(attribute.tag), attribute.value)
-    except (ELFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, UnicodeError):
+    except (
+        ELFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        UnicodeError,
+    ):
         return BuildAttributes()
 
     def number(tag: str) -> int | None:
@@ -64,7 +77,9 @@ def read_attributes(path: Path) -> BuildAttributes:
     cpu = found.get("TAG_CPU_NAME") or found.get("TAG_CPU_RAW_NAME")
     hard = number("TAG_ABI_VFP_ARGS")
     return BuildAttributes(
-        number("TAG_CPU_ARCH"), chr(profile) if profile else None, str(cpu) if cpu else None,
+        number("TAG_CPU_ARCH"),
+        chr(profile) if profile else None,
+        str(cpu) if cpu else None,
         hard == 1 if hard is not None or found else None,
     )
 

@@ -1,7 +1,9 @@
-"""Calls, inputs and readings as users write them: ``classify(g_features, 640, &result)``, ``SYMBOL=FILE``, ``scores:f32[4]``.
+"""Calls, inputs and readings as users write them: ``classify(g_features, 640, &result)``, ``SYMBOL=FILE``,
+``scores:f32[4]``.
 
-Pure: text and symbols in, bytes and registers out. Arguments are what the procedure call standard passes in one word: integers,
-addresses of symbols, floats (AAPCS, Arm IHI 0042, section 6; with the hard-float variant floats go to S0 to S15).
+Pure: text and symbols in, bytes and registers out. Arguments are what the procedure call standard passes in one word:
+integers, addresses of symbols, floats (AAPCS, Arm IHI 0042, section 6; with the hard-float variant floats go to S0 to
+S15).
 """
 
 from __future__ import annotations
@@ -15,10 +17,21 @@ from pathlib import Path
 from tinysim.errors import InputError
 from tinysim.image import Image, Symbol
 
-__all__ = ["Call", "Passed", "Reading", "WrittenInput", "parse_call", "parse_input", "parse_reading", "parse_stubs", "pass_arguments"]
+__all__ = [
+    "Call",
+    "Passed",
+    "Reading",
+    "WrittenInput",
+    "parse_call",
+    "parse_input",
+    "parse_reading",
+    "parse_stubs",
+    "pass_arguments",
+]
 
 _TYPES = {
-    "u8": ("B", 1), "i8": ("b", 1), "u16": ("H", 2), "i16": ("h", 2), "u32": ("I", 4), "i32": ("i", 4), "u64": ("Q", 8), "i64": ("q", 8),
+    "u8": ("B", 1), "i8": ("b", 1), "u16": ("H", 2), "i16": ("h", 2), "u32": ("I", 4), "i32": ("i", 4),
+    "u64": ("Q", 8), "i64": ("q", 8),
     "f32": ("f", 4), "f64": ("d", 8),
 }  # fmt: skip
 _CORE_REGISTERS, _FP_REGISTERS = 4, 16
@@ -80,7 +93,9 @@ def _number(text: str) -> int | float | None:
 
 
 def parse_call(text: str, image: Image) -> Call:
-    """Read ``function(arguments)``. Raises InputError for what cannot be passed in one word, ImageError for an unknown symbol."""
+    """Read ``function(arguments)``. Raises InputError for what cannot be passed in one word, ImageError for an
+    unknown symbol.
+    """
     match = re.fullmatch(r"\s*([^()]+?)\s*\((.*)\)\s*", text, re.DOTALL)
     if not match:
         raise InputError(f"{text!r} is not a call", hint="write it like --call 'classify(g_features, 640, &result)'")
@@ -93,7 +108,9 @@ def parse_call(text: str, image: Image) -> Call:
         if number is None:
             arguments.append(image.symbol(written.removeprefix("&").strip()).address)
         elif isinstance(number, int) and not -(2**31) <= number < 2**32:
-            raise InputError(f"{written} does not fit one 32-bit word", hint="write it to memory with --input and pass its address")
+            raise InputError(
+                f"{written} does not fit one 32-bit word", hint="write it to memory with --input and pass its address"
+            )
         else:
             arguments.append(number)
     return Call(function, tuple(arguments))
@@ -148,7 +165,9 @@ def parse_input(text: str, image: Image) -> WrittenInput:
         except ValueError as error:
             raise InputError(f"{path} is not a .npy file: {error}", hint="write it with numpy.save") from error
     if symbol.bytes and len(data) > symbol.bytes:
-        raise InputError(f"{path} has {len(data)} bytes, {name} only {symbol.bytes}", hint="give no more than the buffer holds")
+        raise InputError(
+            f"{path} has {len(data)} bytes, {name} only {symbol.bytes}", hint="give no more than the buffer holds"
+        )
     return WrittenInput(name, symbol.address, data)
 
 
@@ -164,7 +183,9 @@ def parse_reading(text: str, image: Image) -> Reading:
     symbol = image.symbol(name)
     reading = Reading(name, symbol.address, match[1], count)
     if symbol.bytes and reading.size > symbol.bytes:
-        raise InputError(f"{kind} has {reading.size} bytes, {name} only {symbol.bytes}", hint="read no more than the symbol holds")
+        raise InputError(
+            f"{kind} has {reading.size} bytes, {name} only {symbol.bytes}", hint="read no more than the symbol holds"
+        )
     return reading
 
 

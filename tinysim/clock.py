@@ -1,8 +1,8 @@
 """The time that firmware reads while it runs: what has been counted so far, priced at once.
 
-The engine knows no prices and asks one of these (`tinysim.engine.unicorn_machine.Clock`). The cycle counter and SysTick then show
-the estimate itself, so cycles that firmware prints are the estimate; a key priced before its surroundings are known can differ
-from its final price by a cycle or two.
+The engine knows no prices and asks one of these (`tinysim.engine.unicorn_machine.Clock`). The cycle counter and
+SysTick then show the estimate itself, so cycles that firmware prints are the estimate; a key priced before its
+surroundings are known can differ from its final price by a cycle or two.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _GROWTH = 1.2
 
 
 class _Keys:
-    """Prices keys once. ``price_of``: cycles of paths of blocks given by (address, size); missing ones (size 0) are NO_BLOCK."""
+    """Prices keys once. ``price_of``: cycles of paths of blocks given by (address, size); missing ones (size 0) are
+    NO_BLOCK.
+    """
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -37,7 +39,9 @@ class _Keys:
     def price_all(
         self, machine: Machine, keys: NDArray[np.int32], executions: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Cycles of keys (shape (n, depth + 1), the machine's block numbers) and of a misprediction on entering them, shape (n, 2)."""
+        """Cycles of keys (shape (n, depth + 1), the machine's block numbers) and of a misprediction on entering them,
+        shape (n, 2).
+        """
         different, where = np.unique(keys, axis=0, return_inverse=True)
         where = where.reshape(-1)
         used = np.unique(different[different >= 0])
@@ -45,7 +49,11 @@ class _Keys:
         numbers = np.where(different >= 0, np.searchsorted(used, different), NO_BLOCK).astype(np.int32)
         times = np.bincount(where, np.maximum(executions, 1), len(different)).astype(np.uint64).reshape(1, -1)
         counts = Counts(
-            blocks[:, 0].copy(), blocks[:, 1].copy(), numbers, times, predication=machine.predication()
+            blocks[:, 0].copy(),
+            blocks[:, 1].copy(),
+            numbers,
+            times,
+            predication=machine.counters.predication() if machine.counters else {},
         )
         prices = price(counts, machine.read, self._core)
         return np.column_stack([prices.cycles[where], prices.misprediction_cycles[where]])
@@ -91,8 +99,8 @@ class KeysClock:
             priced = self._keys.price_all(machine, keys, fresh[:, 0])
             self._prices = np.vstack([self._prices, priced])
         total = self._before + machine.tables.priced(self._prices) + self._exceptions.total(machine.exception_counts())
-        if self._division is not None:
-            total += float(machine.divisions() @ self._division)
+        if self._division is not None and machine.counters:
+            total += float(machine.counters.division_histogram() @ self._division)
         if done_bytes is not None:
             path = machine.tables.path(machine.depth)
             _, size = machine.tables.block(path[-1])
@@ -105,7 +113,9 @@ class KeysClock:
 
 
 class StreamClock:
-    """Time on a part's memory system: the recorded stream, priced while it comes. ``so_far``: its cycles up to the last block."""
+    """Time on a part's memory system: the recorded stream, priced while it comes. ``so_far``: its cycles up to the
+    last block.
+    """
 
     def __init__(self, core: Core, so_far: Callable[[], float]) -> None:
         self._keys = _Keys(core)

@@ -1,4 +1,6 @@
-"""Scenario: what a program is given and asked besides its code: buffers, UART bytes, a direct call, values to read, stubs."""
+"""Scenario: what a program is given and asked besides its code: buffers, UART bytes, a direct call, values to read,
+stubs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinysim.calls import Call, Reading, WrittenInput, parse_call, parse_input, parse_reading, parse_stubs, pass_arguments
+from tinysim.calls import (
+    Call,
+    Reading,
+    WrittenInput,
+    parse_call,
+    parse_input,
+    parse_reading,
+    parse_stubs,
+    pass_arguments,
+)
 from tinysim.engine.run import Run
 from tinysim.engine.stacks import StackUse, uses
 from tinysim.engine.unicorn_machine import Machine
@@ -21,7 +32,9 @@ MAIN = "main"
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``inputs`` are written, and ``call`` is made, when ``main`` is entered: start-up code has set memory and FPU up by then."""
+    """``inputs`` are written, and ``call`` is made, when ``main`` is entered: start-up code has set memory and FPU up
+    by then.
+    """
 
     inputs: tuple[WrittenInput, ...] = ()
     uart: bytes = b""
@@ -32,7 +45,8 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the program said and left behind. ``values``: by what was asked for; ``output``: text by channel (UART, semihosting, itm).
+    """What the program said and left behind. ``values``: by what was asked for; ``output``: text by channel (UART,
+    semihosting, itm).
 
     ``returned``: R0 (or S0, for a call with a float result use ``returned_float``) after a direct call.
     """
@@ -47,8 +61,13 @@ class Observed:
 
 
 def read_scenario(
-    image: Image, *, inputs: Sequence[str] = (), uart: str | Path | bytes | None = None, call: str | None = None,
-    reads: Sequence[str] = (), stubs: Sequence[str] = (),
+    image: Image,
+    *,
+    inputs: Sequence[str] = (),
+    uart: str | Path | bytes | None = None,
+    call: str | None = None,
+    reads: Sequence[str] = (),
+    stubs: Sequence[str] = (),
 ) -> Scenario:
     """A scenario as a user writes it. ``uart``: a file, or the bytes themselves. Raises InputError, ImageError."""
     given = uart if isinstance(uart, bytes) else b""
@@ -56,7 +75,7 @@ def read_scenario(
         try:
             given = Path(uart).read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read {str(uart)}: {error.strerror}", hint="check the path") from error
+            raise InputError(f"cannot read {uart!s}: {error.strerror}", hint="check the path") from error
     return Scenario(
         tuple(parse_input(text, image) for text in inputs), given, parse_call(call, image) if call else None,
         tuple(parse_reading(text, image) for text in reads), parse_stubs(stubs),
@@ -64,7 +83,8 @@ def read_scenario(
 
 
 def prepare(machine: Machine, scenario: Scenario, *, hard_float: bool) -> int | None:
-    """Run up to ``main`` if the scenario needs it, write the inputs, set up the call; the address the call returns to, or None.
+    """Run up to ``main`` if the scenario needs it, write the inputs, set up the call; the address the call returns
+    to, or None.
 
     Raises FaultError when the program does not get to ``main``.
     """

@@ -1,7 +1,7 @@
 """What answers on the bus where there is no memory: devices, and the refusal of everything nobody described.
 
-A *device* holds 32-bit registers at word offsets. The bus turns the emulator's accesses of one, two or four bytes into accesses of
-words, and keeps the first access that no device answers: the machine stops there and says so.
+A *device* holds 32-bit registers at word offsets. The bus turns the emulator's accesses of one, two or four bytes
+into accesses of words, and keeps the first access that no device answers: the machine stops there and says so.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Storage:
 class Bus:
     """The devices of a machine, mapped into the emulator page by page.
 
-    Where two devices overlap the one added later answers. ``on_unanswered`` is called with the first access nobody answers;
-    ``on_write`` with every write as (address, word as written).
+    Where two devices overlap the one added later answers. ``on_unanswered`` is called with the first access nobody
+    answers; ``on_write`` with every write as (address, word as written).
     """
 
     def __init__(self, on_unanswered: Callable[[Unanswered], None], on_write: Callable[[int, int], None]) -> None:
@@ -142,7 +142,9 @@ class Bus:
         return True
 
     def pages(self, taken: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """(base, size) of the runs of pages the devices lie in, without the ``taken`` (base, size) of memories. Raises EngineError."""
+        """(base, size) of the runs of pages the devices lie in, without the ``taken`` (base, size) of memories.
+        Raises EngineError.
+        """
         memories = list(taken)
         numbers = sorted({p for start, stop, _ in self._spans for p in range(start // _PAGE, -(-stop // _PAGE))})
         runs: list[list[int]] = []

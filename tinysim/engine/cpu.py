@@ -39,7 +39,8 @@ class UnicornCpu:
         if model is None:
             raise EngineError(f"the embedded engine has no {part.core}", hint="use a Cortex-M4 or M7 part")
         double = part.fpu.endswith("-dp")
-        # with M-class mode Unicorn refuses the double-precision instructions an M7 has; without it an M4 still refuses them
+        # with M-class mode Unicorn refuses the double-precision instructions an M7 has; without it an M4 still
+        # refuses them
         mode = unicorn.UC_MODE_THUMB | (0 if double else unicorn.UC_MODE_MCLASS)
         try:
             self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM, mode)
@@ -75,7 +76,9 @@ class UnicornCpu:
         """Whether one memory, or several that touch, hold all of a range."""
         end = address + size
         while True:
-            memory = next(((base, host) for base, host in self._host.items() if base <= address < base + len(host)), None)
+            memory = next(
+                ((base, host) for base, host in self._host.items() if base <= address < base + len(host)), None
+            )
             if memory is None:
                 return False
             address = memory[0] + len(memory[1])

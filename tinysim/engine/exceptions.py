@@ -1,7 +1,9 @@
-"""Taking an exception and returning from it: what the core does to registers and stack (ARMv7-M ARM, B1.5.6 to B1.5.8).
+"""Taking an exception and returning from it: what the core does to registers and stack (ARMv7-M ARM, B1.5.6 to
+B1.5.8).
 
-The emulator stops at SVC and at a branch to an EXC_RETURN value and does no more: everything else is here. The floating-point
-registers are stored when the frame is made; whether silicon would have moved them (lazy stacking) is only told, for the price.
+The emulator stops at SVC and at a branch to an EXC_RETURN value and does no more: everything else is here. The
+floating-point registers are stored when the frame is made; whether silicon would have moved them (lazy stacking) is
+only told, for the price.
 """
 
 from __future__ import annotations
@@ -64,7 +66,9 @@ class StackFaultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A stacked context. ``returns``: EXC_RETURN. ``process``: on the process stack. ``floating``: with room for the FPU's registers."""
+    """A stacked context. ``returns``: EXC_RETURN. ``process``: on the process stack. ``floating``: with room for the
+    FPU's registers.
+    """
 
     address: int
     returns: int
@@ -105,7 +109,9 @@ def push_frame(cpu: Cpu, pc: int, *, align: bool) -> Frame:
 
 
 def start_handler(cpu: Cpu, number: int, returns: int, fpu_default_status: int) -> None:
-    """Registers at the first instruction of a handler: handler mode on the main stack, LR = EXC_RETURN, no floating-point context."""
+    """Registers at the first instruction of a handler: handler mode on the main stack, LR = EXC_RETURN, no
+    floating-point context.
+    """
     cpu.set("control", cpu.get("control") & 1)
     cpu.set("xpsr", cpu.get("xpsr") & 0xF8000000 | _THUMB | number)
     cpu.set("lr", returns)

@@ -54,7 +54,9 @@ def decode_status(cfsr: int, hfsr: int, mmfar: int = 0, bfar: int = 0) -> list[s
 
 @dataclass(frozen=True, slots=True)
 class FaultRecord:
-    """A fault as it was taken. ``what``: one clause; ``hint``: the next step; ``details``: registers, status, who called."""
+    """A fault as it was taken. ``what``: one clause; ``hint``: the next step; ``details``: registers, status, who
+    called.
+    """
 
     exception: int
     pc: int
@@ -83,8 +85,8 @@ def _after_call(image: Image, address: int) -> bool:
 def stack_trace(image: Image, pc: int, lr: int, sp: int, read: Callable[[int, int], bytes], top: int) -> list[str]:
     """Where the program was and who called, innermost first.
 
-    Callers are found by scanning the stack for addresses that follow a call: it needs no debug information, and may show a
-    return address that an earlier call left behind.
+    Callers are found by scanning the stack for addresses that follow a call: it needs no debug information, and may
+    show a return address that an earlier call left behind.
     """
     trace = [image.where(pc)]
     seen = {pc}

@@ -83,7 +83,8 @@ class Handlers:
             frame = push_frame(self._cpu, pc, align=control.aligns_stack)
         except StackFaultError as fault:
             raise FaultError(
-                f"the stack does not hold the frame of {exception_name(number)}: there is no memory at {fault.address:#010x}",
+                f"the stack does not hold the frame of {exception_name(number)}: "
+                f"there is no memory at {fault.address:#010x}",
                 hint="the stack pointer is wrong, or the stack overflowed",
             ) from fault
         handler = self._start(number, frame.returns)
@@ -115,7 +116,9 @@ class Handlers:
         return vector & ~1
 
     def leave(self, returns: int) -> int:
-        """A handler branches to EXC_RETURN: start the next one that is due, or unstack; where the core goes on. Raises FaultError."""
+        """A handler branches to EXC_RETURN: start the next one that is due, or unstack; where the core goes on.
+        Raises FaultError.
+        """
         interrupts = self._system.interrupts
         number = self._cpu.get("ipsr")
         used_fpu = bool(self._cpu.get("control") & _FPCA)
@@ -189,9 +192,7 @@ class Handlers:
     def counts(self) -> tuple[ExceptionCount, ...]:
         """What happened since the last `forget`, by phase."""
         return tuple(
-            ExceptionCount(
-                phase, t.exception, t.entries, t.chained, t.returns, t.stacked_fp, t.unstacked_fp, t.handler
-            )
+            ExceptionCount(phase, t.exception, t.entries, t.chained, t.returns, t.stacked_fp, t.unstacked_fp, t.handler)
             for phase, t in sorted(self._tallies.items())
         )
 

@@ -1,7 +1,7 @@
 """Which exceptions are pending, active and enabled, and which one the core takes next.
 
-Numbers and rules: ARMv7-M Architecture Reference Manual (DDI 0403E.e), B1.5. The state only; what taking one does to the
-registers is in `tinysim.engine.exceptions`.
+Numbers and rules: ARMv7-M Architecture Reference Manual (DDI 0403E.e), B1.5. The state only; what taking one does to
+the registers is in `tinysim.engine.exceptions`.
 """
 
 from __future__ import annotations

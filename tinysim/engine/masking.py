@@ -1,4 +1,5 @@
-"""Where a program changes its interrupt masks: CPS, MSR PRIMASK, BASEPRI, FAULTMASK. A native hook ends the stretch there if needed.
+"""Where a program changes its interrupt masks: CPS, MSR PRIMASK, BASEPRI, FAULTMASK. A native hook ends the stretch
+there if needed.
 
 Each of them is the last instruction of its block in the emulator, so the next block starts with the new masks.
 """

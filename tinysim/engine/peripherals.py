@@ -1,6 +1,8 @@
-"""Peripherals as data: registers with status bits, UARTs that print and are fed, random numbers. Models: platforms/peripherals.toml.
+"""Peripherals as data: registers with status bits, UARTs that print and are fed, random numbers. Models:
+platforms/peripherals.toml.
 
-Code here knows kinds of registers, never a chip. What a model does not describe is refused, so firmware that needs more says so.
+Code here knows kinds of registers, never a chip. What a model does not describe is refused, so firmware that needs
+more says so.
 """
 
 from __future__ import annotations
@@ -232,7 +234,9 @@ class Surroundings(Protocol):
 
 @dataclass
 class ModelledDevice:
-    """A peripheral on the bus. ``given``: the bytes that will come in; ``byte_cycles``: priced cycles from one to the next."""
+    """A peripheral on the bus. ``given``: the bytes that will come in; ``byte_cycles``: priced cycles from one to the
+    next.
+    """
 
     name: str
     base: int

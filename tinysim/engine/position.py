@@ -1,7 +1,8 @@
-"""Where inside a block the core is when it reads or writes a register on the bus, and where a block first uses the FPU.
+"""Where inside a block the core is when it reads or writes a register on the bus, and where a block first uses the
+FPU.
 
-The emulator keeps the program counter at the start of the block while a block runs. The instruction is found from the code: the
-load or store whose address, with the registers as they are, is one of the clock registers.
+The emulator keeps the program counter at the start of the block while a block runs. The instruction is found from the
+code: the load or store whose address, with the registers as they are, is one of the clock registers.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Positions:
     def bytes_before_access(self, address: int, size: int, execution: int) -> int:
         """Bytes of the block before the access to a clock register that goes on; its size where that cannot be told.
 
-        ``execution``: a number that is different for each execution of a block: a second access in one comes later in it.
+        ``execution``: a number that is different for each execution of a block: a second access in one comes later in
+        it.
         """
         before, last = self._last
         key = (address, size)
@@ -58,7 +60,9 @@ def _wide(first: int) -> bool:
 
 
 def _transfers(code: bytes) -> Iterator[tuple[int, int, int]]:
-    """(offset, base register, immediate) of the word loads and stores with an immediate offset (ARMv7-M ARM, A7.7.43 and A7.7.161)."""
+    """(offset, base register, immediate) of the word loads and stores with an immediate offset (ARMv7-M ARM, A7.7.43
+    and A7.7.161).
+    """
     at = 0
     while at + 2 <= len(code):
         first = int.from_bytes(code[at : at + 2], "little")

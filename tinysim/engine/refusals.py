@@ -69,7 +69,9 @@ class Refusals:
     # ---- what can go wrong ----
 
     def unanswered(self, access: Unanswered, pc: int) -> Taken:
-        """An access that nothing answers: a fault of the core, or a refusal (raised) of a peripheral nobody described."""
+        """An access that nothing answers: a fault of the core, or a refusal (raised) of a peripheral nobody
+        described.
+        """
         where = self._image.where(pc)
         if access.access is Access.FETCH:
             caller = self._image.where((self._cpu.get("lr") & ~1) - 2)
@@ -86,11 +88,15 @@ class Refusals:
             written = f" of {access.value & ((1 << 8 * access.size) - 1):#x}" if access.access is Access.WRITE else ""
             raise FaultError(
                 f"{access.access}{written} at {access.address:#010x}{name} at {where}: nothing describes this register",
-                hint=f"go on with --stub {access.address & ~3:#010x}=VALUE, or describe it in [models] or [[register]] of {self._part.path}",
+                hint=f"go on with --stub {access.address & ~3:#010x}=VALUE, "
+                f"or describe it in [models] or [[register]] of {self._part.path}",
                 details=self._details(pc),
             )
         preposition = "from" if access.access is Access.READ else "to"
-        what = f"{access.access} of {access.size} bytes {preposition} {access.address:#010x} at {where}: {self._part.title} has nothing there"
+        what = (
+            f"{access.access} of {access.size} bytes {preposition} {access.address:#010x} at {where}: "
+            f"{self._part.title} has nothing there"
+        )
         return self._record(Exceptions.BUS_FAULT, pc, what, "check the pointer"), _PRECISERR, 0, access.address
 
     def undefined(self, pc: int) -> Taken:
@@ -99,7 +105,8 @@ class Refusals:
         words = " ".join(f"{int.from_bytes(code[k : k + 2], 'little'):04x}" for k in (0, 2))
         text = _disassembled(pc, code)
         kind = "a double-precision instruction" if "f64" in text else "an instruction"
-        what = f"{text or words} at {self._image.where(pc)} is {kind} that {self._part.title} ({self._part.core}, {self._part.fpu}) does not have"
+        part = f"{self._part.title} ({self._part.core}, {self._part.fpu})"
+        what = f"{text or words} at {self._image.where(pc)} is {kind} that {part} does not have"
         hint = "build for this core and FPU (-mcpu, -mfpu), or choose a part that has the instruction"
         return self._record(Exceptions.USAGE_FAULT, pc, what, hint), _UNDEFINSTR, 0, None
 

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from tinysim.counts import Counts
 
-__all__ = ["CALL_MARKER", "EXCEPTION_MARKER", "FUNCTION_MARKER", "LAYER_MARKER", "TASK_MARKER", "ExceptionCount", "MeasuredRegion", "Phase", "Run"]
+__all__ = [
+    "CALL_MARKER",
+    "EXCEPTION_MARKER",
+    "FUNCTION_MARKER",
+    "LAYER_MARKER",
+    "TASK_MARKER",
+    "ExceptionCount",
+    "MeasuredRegion",
+    "Phase",
+    "Run",
+]
 
 EXCEPTION_MARKER = 1 << 18
 """Markers from here on are exception handlers: EXCEPTION_MARKER + the exception's number."""
@@ -35,7 +45,8 @@ class MeasuredRegion:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One chain of open markers, this phase's own the innermost: ``marker`` is the number of a region, or one of the kinds above; -1 for the root.
+    """One chain of open markers, this phase's own the innermost: ``marker`` is the number of a region, or one of the
+    kinds above; -1 for the root.
 
     ``entries``: how often it was entered (not counted for layers).
     """
@@ -50,9 +61,9 @@ class Phase:
 class ExceptionCount:
     """How often an exception's handler ran in a phase (one that ends with its marker).
 
-    ``entries``: taken with a frame stacked; ``chained``: started where another handler returned (tail-chaining); ``returns``: frames
-    unstacked. ``handler``: its address. ``stacked_fp``, ``unstacked_fp``: of these, how often the FPU's registers were moved too (lazily: only where the
-    handler used the FPU).
+    ``entries``: taken with a frame stacked; ``chained``: started where another handler returned (tail-chaining);
+    ``returns``: frames unstacked. ``handler``: its address. ``stacked_fp``, ``unstacked_fp``: of these, how often the
+    FPU's registers were moved too (lazily: only where the handler used the FPU).
     """
 
     phase: int
@@ -69,15 +80,15 @@ class ExceptionCount:
 class Run:
     """What an engine saw between two points of a program.
 
-    ``block_address``, ``block_size``: shape (blocks,), bytes. ``keys``: shape (keys, depth + 1) block numbers as in Counts.
-    ``key``, ``phase``, ``executions``, ``mispredictions``, ``mispredictions_history``: shape (rows,); each row says how often a key ran in a phase.
-    ``regions``: what was asked for; a phase's marker is an index into it. ``calls``: entries of each region.
-    ``outermost_calls``: those entered while the region was not open already (recursion); empty where the engine does not say.
-    ``functions``: addresses of the functions whose calls were followed for a call tree; empty when none were.
-    ``exceptions``: what was taken and returned from; ``waits``: cycles spent waiting for an
-    interrupt, by phase and block.
-    ``tasks``: the stack pointer at which each task with a stack of its own started. ``register_writes``: 32-bit writes (address,
-    value) to the registers that set up the memory system, in program order, since the program started.
+    ``block_address``, ``block_size``: shape (blocks,), bytes. ``keys``: shape (keys, depth + 1) block numbers as in
+    Counts. ``key``, ``phase``, ``executions``, ``mispredictions``, ``mispredictions_history``: shape (rows,); each
+    row says how often a key ran in a phase. ``regions``: what was asked for; a phase's marker is an index into it.
+    ``calls``: entries of each region. ``outermost_calls``: those entered while the region was not open already
+    (recursion); empty where the engine does not say. ``functions``: addresses of the functions whose calls were
+    followed for a call tree; empty when none were. ``exceptions``: what was taken and returned from; ``waits``:
+    cycles spent waiting for an interrupt, by phase and block. ``tasks``: the stack pointer at which each task with a
+    stack of its own started. ``register_writes``: 32-bit writes (address, value) to the registers that set up the
+    memory system, in program order, since the program started.
     """
 
     block_address: NDArray[np.uint32]
@@ -156,17 +167,21 @@ class Run:
     def lowest_sp(self, region: int | None = None, *, stack: int | None = None) -> int | None:
         """The lowest stack pointer seen while a region was open, or None when it never was.
 
-        ``stack``: 0 for the main one, n for that of task n - 1; default: the one the region was entered on. Handlers that came in
-        between count where they share that stack.
+        ``stack``: 0 for the main one, n for that of task n - 1; default: the one the region was entered on. Handlers
+        that came in between count where they share that stack.
         """
         inside = self.phases_of(region)
         if stack is None:
             stack = next((self.stack_of(p) for p in inside if self.phases[p].marker == region), 0)
-        seen = [self.phases[p].lowest_sp for p in inside if self.phases[p].lowest_sp < 1 << 32 and self.stack_of(p) == stack]
+        seen = [
+            self.phases[p].lowest_sp for p in inside if self.phases[p].lowest_sp < 1 << 32 and self.stack_of(p) == stack
+        ]
         return min(seen, default=None)
 
     def stack_peak_bytes(self, region: int | None, main_top: int) -> int | None:
-        """How deep the stack was while a region was open, from its top: ``main_top``, or where the region's task started."""
+        """How deep the stack was while a region was open, from its top: ``main_top``, or where the region's task
+        started.
+        """
         stack = next((self.stack_of(p) for p in self.phases_of(region) if self.phases[p].marker == region), 0)
         lowest = self.lowest_sp(region, stack=stack)
         return None if lowest is None else (self.tasks[stack - 1] if stack else main_top) - lowest

@@ -1,7 +1,7 @@
 """Semihosting: what firmware asks of a debugger by BKPT 0xAB, as far as it makes sense without one.
 
-Operations: Arm, "Semihosting for AArch32 and AArch64" (IHI 0100). The console (``:tt``) is text out and text in; other files of the
-host are refused, as a debugger without file access does.
+Operations: Arm, "Semihosting for AArch32 and AArch64" (IHI 0100). The console (``:tt``) is text out and text in;
+other files of the host are refused, as a debugger without file access does.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ class Semihosting:
     given: bytearray = field(default_factory=bytearray)
 
     def call(self, operation: int, argument: int) -> int | SemihostingExit:
-        """Carry out one operation; the result for R0, or the program's end. Unknown ones fail as the specification asks."""
+        """Carry out one operation; the result for R0, or the program's end. Unknown ones fail as the specification
+        asks.
+        """
         try:
             asked = Operation(operation)
         except ValueError:

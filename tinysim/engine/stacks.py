@@ -30,8 +30,8 @@ class Floor:
 def floor_of(image: Image, part: Part, top: int) -> Floor:
     """How far down the stack that starts at ``top`` may go.
 
-    A symbol with a size that holds the stack bounds it, then a section that does (when named after a stack or heap), then the
-    end of the highest section below, then the start of the memory.
+    A symbol with a size that holds the stack bounds it, then a section that does (when named after a stack or heap),
+    then the end of the highest section below, then the start of the memory.
     """
     inside = top - 4
     held = [s for s in image.symbols if s.bytes and not s.function and s.address <= inside < s.address + s.bytes]
@@ -53,7 +53,8 @@ def floor_of(image: Image, part: Part, top: int) -> Floor:
 
 @dataclass(frozen=True, slots=True)
 class StackUse:
-    """How deep a stack went, from its top. ``room_bytes``: how deep it may go. ``by``: the same while a handler ran, by exception.
+    """How deep a stack went, from its top. ``room_bytes``: how deep it may go. ``by``: the same while a handler ran,
+    by exception.
 
     A handler runs on the main stack, so its figure includes what it interrupted there.
     """
@@ -100,7 +101,8 @@ def check(run: Run, image: Image, part: Part, main_top: int) -> None:
         floor = floor_of(image, part, top)
         if lowest < floor.address:
             raise FaultError(
-                f"stack overflow: {floor.stack} went {floor.address - lowest} bytes below {floor.address:#010x}, into {floor.below}",
+                f"stack overflow: {floor.stack} went {floor.address - lowest} bytes below {floor.address:#010x}, "
+                f"into {floor.below}",
                 hint="give the stack more room",
             )
 

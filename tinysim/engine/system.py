@@ -1,7 +1,7 @@
 """The system around the core: what answers on the bus, which exception is next, and what happens when.
 
-It joins the registers (`system_control`, `peripherals`) to the state of the exceptions (`interrupts`) and keeps the time: priced
-cycles, which it asks the machine for, plus the cycles spent waiting.
+It joins the registers (`system_control`, `peripherals`) to the state of the exceptions (`interrupts`) and keeps the
+time: priced cycles, which it asks the machine for, plus the cycles spent waiting.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _CACHE_CONFIGURATION = 0xE000ED14
 
 @dataclass(frozen=True, slots=True)
 class CoreSide:
-    """What the system needs of the machine. ``now``: cycles since reset; ``changed``: look at the exceptions at the next block."""
+    """What the system needs of the machine. ``now``: cycles since reset; ``changed``: look at the exceptions at the
+    next block.
+    """
 
     now: Callable[[], int]
     changed: Callable[[], None]

@@ -1,8 +1,10 @@
-"""The system control space at 0xE000E000 and its neighbours: NVIC, SCB, FPU, MPU and cache registers, SysTick, DWT, ITM.
+"""The system control space at 0xE000E000 and its neighbours: NVIC, SCB, FPU, MPU and cache registers, SysTick, DWT,
+ITM.
 
-Addresses and fields: ARMv7-M Architecture Reference Manual (DDI 0403E.e), B3.2 to B3.5 and C1. What the emulator has of all this is
-not used: it has no NVIC, SysTick, DWT or SCB, ignores CPACR (floating-point instructions run whatever it says; the counting hook
-looks for them instead), CCR.UNALIGN_TRP and CCR.DIV_0_TRP, and runs LDM, LDRD and STRD on unaligned addresses that fault on silicon.
+Addresses and fields: ARMv7-M Architecture Reference Manual (DDI 0403E.e), B3.2 to B3.5 and C1. What the emulator has
+of all this is not used: it has no NVIC, SysTick, DWT or SCB, ignores CPACR (floating-point instructions run whatever
+it says; the counting hook looks for them instead), CCR.UNALIGN_TRP and CCR.DIV_0_TRP, and runs LDM, LDRD and STRD on
+unaligned addresses that fault on silicon.
 """
 
 from __future__ import annotations

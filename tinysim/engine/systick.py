@@ -15,8 +15,9 @@ _BITS = 0xFFFFFF
 class SysTick:
     """A 24-bit counter that runs down and starts again.
 
-    ``now``: the priced cycle; ``expired``: called when it reached zero with its interrupt on; ``divider``: core cycles of one cycle of the external reference, None where the part's file does not
-    say. It never looks ahead: who owns it asks for `next_expiry` and calls `update` when that time has come.
+    ``now``: the priced cycle; ``expired``: called when it reached zero with its interrupt on; ``divider``: core
+    cycles of one cycle of the external reference, None where the part's file does not say. It never looks ahead: who
+    owns it asks for `next_expiry` and calls `update` when that time has come.
     """
 
     def __init__(self, now: Callable[[], int], expired: Callable[[], None], *, divider: int | None = None) -> None:
@@ -93,7 +94,8 @@ class SysTick:
             return self.reload
         if offset == 8:
             return self._current()
-        # CALIB: no calibration value (TENMS 0, which Arm defines as unknown); NOREF where there is no external reference
+        # CALIB: no calibration value (TENMS 0, which Arm defines as unknown); NOREF where there is no external
+        # reference
         return 0x4000_0000 | (0x8000_0000 if self._divider is None else 0)
 
     def write(self, offset: int, value: int) -> None:

@@ -51,8 +51,12 @@ class Tables:
         self._arrays[c.P_PHASE][c.H_MARKER] = -1
         self._arrays[c.P_PHASE][c.H_LOWEST_SP] = 1 << 40
 
-    def set_markers(self, rows: Sequence[tuple[int, int, int, int, int]], sites: Sequence[int], layers: int, calls_apart: int) -> None:
-        """``rows``: (address, id, end or 0, restarts layers, calls apart) of each marker; stretches first, then functions by address."""
+    def set_markers(
+        self, rows: Sequence[tuple[int, int, int, int, int]], sites: Sequence[int], layers: int, calls_apart: int
+    ) -> None:
+        """``rows``: (address, id, end or 0, restarts layers, calls apart) of each marker; stretches first, then
+        functions by address.
+        """
         c = layout
         table = np.zeros(max(len(rows), 1) * c.ROW, np.int64)
         slots = 1 << (2 * len(rows) + 2).bit_length()
@@ -101,9 +105,11 @@ class Tables:
         phases[:, c.H_LOWEST_SP], phases[:, c.H_ENTRIES], phases[:, c.H_OUTERMOST] = 1 << 40, 0, 0
 
     def suspend(self, place: int, sp: int, marker: int) -> int:
-        """An exception is taken: what it interrupts can go on when it returns to ``place``, the address of the stacked frame.
+        """An exception is taken: what it interrupts can go on when it returns to ``place``, the address of the
+        stacked frame.
 
-        The handler counts below the phase of what it interrupted, as ``marker``; ``sp`` is its stack pointer. Returns its phase.
+        The handler counts below the phase of what it interrupted, as ``marker``; ``sp`` is its stack pointer. Returns
+        its phase.
         """
         c, header = layout, self.header
         frames = self._arrays[c.P_FRAME].reshape(-1, c.ROW)[: int(header[c.FRAMES])]
@@ -122,7 +128,9 @@ class Tables:
             phase = int(row[layout.H_PARENT])
 
     def chain(self, sp: int, marker: int) -> int:
-        """A handler returns and another starts at once on the frame that is stacked already (tail-chaining). Returns its phase."""
+        """A handler returns and another starts at once on the frame that is stacked already (tail-chaining). Returns
+        its phase.
+        """
         c, header = layout, self.header
         header[c.FRAMES] = header[c.FLOOR] - 1
         return self._open(int(self._arrays[c.P_FRAME].reshape(-1, c.ROW)[int(header[c.FRAMES]), c.F_PHASE]), sp, marker)
@@ -136,7 +144,9 @@ class Tables:
         return inside
 
     def resume(self, place: int, sp: int) -> None:
-        """An exception returns to the frame at ``place``: what was interrupted there goes on, or a task that never ran starts."""
+        """An exception returns to the frame at ``place``: what was interrupted there goes on, or a task that never
+        ran starts.
+        """
         c, header = layout, self.header
         stored = self._arrays[c.P_FRAME].reshape(-1, c.ROW)
         if place in self._suspended:
@@ -161,7 +171,9 @@ class Tables:
         return self._arrays[layout.P_TRANSITION].reshape(-1, layout.ROW)[: int(self.header[layout.TRANSITIONS])]
 
     def priced(self, prices: NDArray[np.float64]) -> float:
-        """The sum of all transitions at their prices: shape (transitions, 2), cycles of an execution and of a misprediction."""
+        """The sum of all transitions at their prices: shape (transitions, 2), cycles of an execution and of a
+        misprediction.
+        """
         rows = self.transitions
         return float(rows[:, layout.T_COUNT] @ prices[:, 0] + rows[:, layout.T_MISSES] @ prices[:, 1])
 
@@ -176,7 +188,9 @@ class Tables:
         """The keys of rows of `transitions`, shape (rows, depth + 1): block numbers, NO_BLOCK for none."""
         c = layout
         full = np.empty((len(rows), depth + 1), np.int32)
-        full[:, :depth] = self._arrays[c.P_PATH].reshape(-1, c.PATH)[rows[:, c.T_FROM], :depth] - 1  # 0 stood for no block
+        full[:, :depth] = (
+            self._arrays[c.P_PATH].reshape(-1, c.PATH)[rows[:, c.T_FROM], :depth] - 1
+        )  # 0 stood for no block
         full[:, depth] = rows[:, c.T_BLOCK]
         return full
 
@@ -208,10 +222,17 @@ class Tables:
             executions=rows[:, c.T_COUNT].astype(np.uint64),
             mispredictions=rows[:, c.T_MISSES].astype(np.uint64),
             mispredictions_history=rows[:, c.T_MISSES_HISTORY].astype(np.uint64),
-            phases=tuple(Phase(int(p[c.H_PARENT]), int(p[c.H_MARKER]), int(p[c.H_LOWEST_SP]), int(p[c.H_ENTRIES])) for p in phases),
+            phases=tuple(
+                Phase(int(p[c.H_PARENT]), int(p[c.H_MARKER]), int(p[c.H_LOWEST_SP]), int(p[c.H_ENTRIES]))
+                for p in phases
+            ),
             regions=regions,
-            calls=tuple(int(phases[phases[:, c.H_MARKER] == number, c.H_ENTRIES].sum()) for number in range(len(regions))),
-            outermost_calls=tuple(int(phases[phases[:, c.H_MARKER] == number, c.H_OUTERMOST].sum()) for number in range(len(regions))),
+            calls=tuple(
+                int(phases[phases[:, c.H_MARKER] == number, c.H_ENTRIES].sum()) for number in range(len(regions))
+            ),
+            outermost_calls=tuple(
+                int(phases[phases[:, c.H_MARKER] == number, c.H_OUTERMOST].sum()) for number in range(len(regions))
+            ),
             functions=functions,
             tasks=tuple(self.tasks),
         )

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysim.engine import counting, layout, probes, stacks
+from tinysim.engine import layout, stacks
 from tinysim.engine.bus import Access, Unanswered
+from tinysim.engine.counters import Counters
 from tinysim.engine.cpu import UnicornCpu
 from tinysim.engine.exceptions import is_exception_return
 from tinysim.engine.faults import FaultRecord
 from tinysim.engine.handlers import Handlers
-from tinysim.engine.masking import find_mask_changes, on_mask_change
 from tinysim.engine.position import Positions
+from tinysim.engine.program import DEFAULT_BUDGET, Ending, Stop, starting_point, vector_table
 from tinysim.engine.refusals import Refusals
 from tinysim.engine.run import FUNCTION_MARKER, ExceptionCount, MeasuredRegion, Run
 from tinysim.engine.semihosting import Semihosting, SemihostingExit
@@ -30,8 +29,6 @@ from tinysim.part import Part
 
 __all__ = ["DEFAULT_BUDGET", "Clock", "Ending", "Machine", "Stop", "starting_point", "vector_table"]
 
-DEFAULT_BUDGET = 4_000_000_000
-"""Instructions (counted as halfwords of code) after which a run is taken for a run-away."""
 PATIENCE = 2000
 """Interrupts in a row that wake a waiting program without anything new, after which it is taken to wait for ever."""
 _PAINT = 0xA5
@@ -41,23 +38,6 @@ _SVC, _EXCEPTION_EXIT, _BREAKPOINT = 2, (3, 8), 7  # numbers of the emulator's i
 _WFI, _WFE, _SEV = b"\x30\xbf", b"\x20\xbf", b"\x40\xbf"
 _YIELD = b"\x10\xbf"
 _SELF_BRANCH = b"\xfe\xe7"
-
-
-class Ending(Enum):
-    """Why a run came to rest."""
-
-    ADDRESS = "reached an address that was asked for"
-    IDLE = "waits for ever: a branch to itself or a wait for an interrupt that cannot come"
-    EXIT = "ended itself by semihosting"
-    BUDGET = "used up its instruction budget"
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Where a run came to rest."""
-
-    address: int
-    halfwords: int
 
 
 class Clock(Protocol):
@@ -73,50 +53,16 @@ class Clock(Protocol):
         """The machine is about to drop what it counted."""
 
 
-def vector_table(image: Image, part: Part) -> int | None:
-    """The address of the program's vector table, or None where it has none (a bare program)."""
-    first = min(image.segments, key=lambda s: s.load_address)
-    tables = [s.address for s in image.sections if "vector" in s.name.lower()] + [first.load_address]
-    for name in ("__Vectors", "g_pfnVectors", "__isr_vector", "_vector_table", "__vector_table"):
-        symbol = image.find(name)
-        if symbol is not None:
-            tables.insert(0, symbol.address)
-    code = [s for s in image.segments if s.executable]
-    for table in tables:
-        try:
-            words = image.read(table, 8)
-        except ImageError:
-            continue
-        sp, pc = int.from_bytes(words[:4], "little"), int.from_bytes(words[4:], "little")
-        in_ram = any(r.kind.writable and r.base < sp <= r.end for r in part.regions)
-        in_code = any(s.address <= pc - 1 < s.address + len(s.data) for s in code)
-        if in_ram and pc & 1 and in_code and sp % 4 == 0:
-            return table
-    return None
-
-
-def starting_point(image: Image, part: Part) -> tuple[int, int]:
-    """The initial stack pointer and program counter: the vector table's where the file has one, else a bare program's.
-
-    A bare program (a hand-written assembly file, say) starts at the ELF entry with the stack at the top of the part's stack memory.
-    """
-    table = vector_table(image, part)
-    if table is not None:
-        words = image.read(table, 8)
-        return int.from_bytes(words[:4], "little"), int.from_bytes(words[4:], "little") & ~1
-    base, size = part.span(part.placement["stack"][0])
-    return base + size, image.entry & ~1
-
-
 class Machine:
     """A program on a part. Runs between addresses, reads and writes memory, and counts from the first instruction on.
 
     ``depth``: context blocks of a key. ``predict``: run the branch predictors. ``regions``: what to measure.
-    ``layers_in``: the address of a function whose indirect calls are one layer each (a TFLM interpreter's invoke loop), with the
-    return addresses of those calls in ``layer_sites``; ``layer_count`` how many at the most. ``follow_calls``: tell all functions of the
-    image apart by who called them, for a call tree. ``calls_apart``: so many calls of the regions, the first ones, are told apart.
-    ``clock``: prices what ran, for firmware that reads the time. ``stubs``: address -> what to read there. ``uart_input``: UART name
-    ("": the first that listens) -> bytes it receives at 115200 baud. ``clock_hz``: the core clock, for semihosting and the UARTs.
+    ``layers_in``: the address of a function whose indirect calls are one layer each (a TFLM interpreter's invoke
+    loop), with the return addresses of those calls in ``layer_sites``; ``layer_count`` how many at the most.
+    ``follow_calls``: tell all functions of the image apart by who called them, for a call tree. ``calls_apart``: so
+    many calls of the regions, the first ones, are told apart. ``clock``: prices what ran, for firmware that reads the
+    time. ``stubs``: address -> what to read there. ``uart_input``: UART name ("": the first that listens) -> bytes it
+    receives at 115200 baud. ``clock_hz``: the core clock, for semihosting and the UARTs.
     """
 
     def __init__(
@@ -144,7 +90,7 @@ class Machine:
         self.image, self.part = image, part
         self._regions = tuple(regions)
         self._record, self._clock = record, clock
-        self.depth, self._budget, self._counting = depth, budget, count
+        self.depth, self._budget = depth, budget
         memories = (
             dict(memory)
             if memory is not None
@@ -157,8 +103,9 @@ class Machine:
         self._header[layout.DEPTH] = depth
         self._followed = tuple(function.address for function in image.functions) if follow_calls else ()
         self._mark(layers_in, layer_sites, layer_count, calls_apart)
+        self.counters: Counters | None = None
         if count:
-            self._hook_counting(predict)
+            self.counters = Counters(self.cpu, image, self._tables, predict=predict, record=record is not None)
         self.initial_sp, self.pc = starting_point(image, part)
         self.cpu.set("sp", self.initial_sp)
         self.cpu.set("lr", 0xFFFFFFFF)
@@ -225,41 +172,6 @@ class Machine:
                     hint="choose the part the firmware was linked for (`tinysim parts`)",
                 )
             self.write(segment.load_address, segment.data)
-
-    def _hook_counting(self, predict: bool) -> None:
-        unicorn = self.cpu.unicorn
-        header = self._header.ctypes.data
-        callback = counting.on_block_predicting if predict else counting.on_block
-        if self._record is not None:
-            callback = counting.on_block_recording
-            self._tables.make_room_for_events()
-            self.cpu.hook(
-                unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, counting.on_access.address, header, 1, 0
-            )
-        self.cpu.hook(unicorn.UC_HOOK_BLOCK, callback.address, header, 1, 0)
-        found = self._probes = probes.find_probes(self.image)
-        self._held = np.zeros(max(len(found.conditional), 1), np.int64)
-        self._divided = np.zeros((max(len(found.divisions), 1), 4 + probes.QUOTIENT_BITS), np.int64)
-        for k, block in enumerate(found.conditional):
-            self.cpu.hook(
-                unicorn.UC_HOOK_CODE,
-                probes.on_execution.address,
-                self._held[k:].ctypes.data,
-                block.address,
-                block.address,
-            )
-        for k, division in enumerate(found.divisions):
-            registers = (probes.register_number(division.dividend), probes.register_number(division.divisor))
-            self._divided[k, :3] = *registers, division.signed
-            self.cpu.hook(
-                unicorn.UC_HOOK_CODE,
-                probes.on_division.address,
-                self._divided[k:].ctypes.data,
-                division.address,
-                division.address,
-            )
-        for address in find_mask_changes(self.image):
-            self.cpu.hook(unicorn.UC_HOOK_CODE, on_mask_change.address, header, address, address)
 
     def _mark(self, layers_in: int | None, layer_sites: Sequence[int], layer_count: int, calls_apart: int) -> None:
         functions = [(r.start, n, int(calls_apart > 0)) for n, r in enumerate(self._regions) if r.stop is None]
@@ -355,7 +267,9 @@ class Machine:
         return result.decode(errors="replace")
 
     def paint_stack(self, limit: int) -> None:
-        """Fill the unused stack, from ``limit`` to the stack pointer, with a pattern; `lowest_touched` finds what was overwritten."""
+        """Fill the unused stack, from ``limit`` to the stack pointer, with a pattern; `lowest_touched` finds what was
+        overwritten.
+        """
         sp = self.register("sp") or self.initial_sp
         self._painted = (limit, sp)
         if sp > limit:
@@ -399,7 +313,9 @@ class Machine:
             self._tables.drop_events()
 
     def _allow(self) -> None:
-        """Set how far the emulator may run: to the next thing that happens by itself, or to a change of mask that matters."""
+        """Set how far the emulator may run: to the next thing that happens by itself, or to a change of mask that
+        matters.
+        """
         halfwords = int(self._header[layout.HALFWORDS])
         stretch = _LONGEST_STRETCH
         due = self.system.next_event() if self.system.timed else None
@@ -422,7 +338,7 @@ class Machine:
         self._handlers[address] = handler
 
     def run_to(self, *addresses: int) -> Stop:
-        """Run until one of ``addresses`` is next. Raises FaultError when the program faults, ends or runs away first."""
+        """Run until one of ``addresses`` is next. Raises FaultError when the program faults, ends or runs away."""
         ending = self.run_until_end(addresses)
         if ending is Ending.BUDGET:
             raise self.run_away()
@@ -447,13 +363,14 @@ class Machine:
     def run_until_end(self, addresses: Iterable[int] = ()) -> Ending:
         """Run until one of ``addresses`` is next, the program ends itself or can only wait, or the budget is used up.
 
-        Raises FaultError on a fault that the program does not handle, and for an access that nothing on the part answers.
+        Raises FaultError on a fault that the program does not handle, and for an access that nothing on the part
+        answers.
         """
         wanted = {address & ~1 for address in addresses}
         self._exits = sorted(wanted | set(self._handlers))
         self.cpu.set_exits(self._exits)
         while True:
-            if self._counting:
+            if self.counters:
                 self.system.poll()
                 self.pc = self.exceptions.deliver(self.pc)
                 self._allow()
@@ -505,7 +422,9 @@ class Machine:
         ) from error
 
     def _tried_twice(self) -> bool:
-        """Whether the emulator stopped at this very place before without running anything: then it is not WFE that it refuses."""
+        """Whether the emulator stopped at this very place before without running anything: then it is not WFE that it
+        refuses.
+        """
         here = (int(self._header[layout.HALFWORDS]), self.pc)
         again = getattr(self, "_refused_at", None) == here
         self._refused_at = here
@@ -597,8 +516,10 @@ class Machine:
         return self.cpu.holds(self.pc, 2) and self.read(self.pc, 2) == _SELF_BRANCH
 
     def _rest(self, *, spinning: bool) -> Ending | None:
-        """Wait for the next interrupt. ``spinning``: in a branch to itself, which only an exception that is taken can leave."""
-        if not self._counting:
+        """Wait for the next interrupt. ``spinning``: in a branch to itself, which only an exception that is taken can
+        leave.
+        """
+        if not self.counters:
             return Ending.IDLE
         if not spinning and self._before(_WFE) and (self._event or self._before(_SEV, 4)):
             self._event = False
@@ -626,7 +547,9 @@ class Machine:
         return Ending.IDLE
 
     def _fpu_off(self) -> None:
-        """A block with floating-point instructions is next and the FPU is off: run up to the first of them, then fault."""
+        """A block with floating-point instructions is next and the FPU is off: run up to the first of them, then
+        fault.
+        """
         first = self._positions.first_fp(self.pc)
         if first != self.pc:
             self.cpu.set_exits([first])
@@ -650,11 +573,10 @@ class Machine:
         Raises FaultError when a stack ran into what lies below it.
         """
         run = self._tables.take(self._regions, self.depth, self._followed)
-        found = self._probes
         run = dataclasses.replace(
             run,
-            predication=self.predication(),
-            divisions=probes.divisions_of(self._divided[: len(found.divisions)], found.divisions),
+            predication=self.counters.predication() if self.counters else {},
+            divisions=self.counters.divisions() if self.counters else {},
             exceptions=self.exception_counts(),
             waits=dict(self._waits),
             register_writes=tuple(self.system.register_writes),
@@ -666,22 +588,6 @@ class Machine:
     def exception_counts(self) -> tuple[ExceptionCount, ...]:
         """What was taken and returned from since the last `forget`."""
         return self.exceptions.counts()
-
-    def predication(self) -> dict[int, float]:
-        """Instruction address -> how often its condition held, as in Counts, since the last `forget`."""
-        executed, starts, sizes = self._tables.executions()
-        found = self._probes.conditional
-        totals = {}
-        for block, held in zip(found, self._held, strict=False):
-            inside = (starts <= block.address) & (block.address < starts + sizes)
-            if held or inside.any():
-                totals[block.address] = int(executed[inside].sum())
-        return probes.predication_of(found, self._held[: len(found)], totals)
-
-    def divisions(self) -> NDArray[np.int64]:
-        """Divisions since the last `forget` by quotient bits, shape (34,) as in Counts."""
-        histogram: NDArray[np.int64] = self._divided[:, 4:].sum(axis=0)
-        return histogram
 
     @property
     def tables(self) -> Tables:
@@ -701,5 +607,5 @@ class Machine:
         self._tables.drop_events()
         self.exceptions.forget()
         self._waits.clear()
-        self._held[:] = 0
-        self._divided[:, 4:] = 0
+        if self.counters:
+            self.counters.clear()

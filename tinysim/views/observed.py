@@ -36,10 +36,13 @@ def show_observed(out: Console, observed: Observed) -> None:
 def to_observed_dict(observed: Observed) -> dict[str, object]:
     """The same for JSON; only what there is."""
     found: dict[str, object] = {
-        "output": observed.output, "values": observed.values, "exit_code": observed.exit_code,
+        "output": observed.output,
+        "values": observed.values,
+        "exit_code": observed.exit_code,
         "heap_peak_bytes": observed.heap_peak_bytes,
         "stacks": [
-            {"name": s.name, "peak_bytes": s.peak_bytes, "room_bytes": s.room_bytes, "handlers": dict(s.by)} for s in observed.stacks
+            {"name": s.name, "peak_bytes": s.peak_bytes, "room_bytes": s.room_bytes, "handlers": dict(s.by)}
+            for s in observed.stacks
         ],
     }
     if observed.returned is not None:
