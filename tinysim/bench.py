@@ -22,6 +22,7 @@ from tinysim.image import Image, load_image
 from tinysim.layers import interpreter_loop
 from tinysim.memory.pricers import MemoryOptions, MemoryPricers
 from tinysim.model import Model, check_supported, load_model
+from tinysim.parallel import each
 from tinysim.part import Part, load_part
 from tinysim.reference import Verdict, compare, load_inputs, reference_outputs, seeded_inputs
 from tinysim.result import EnergyInfo, FirmwareInfo, MemoryUse, Outputs, Result
@@ -81,13 +82,14 @@ def bench(
     loaded = [load_model(path) for path in paths]
     for model in loaded:
         check_supported(model)
-    results: list[Result] = []
+    jobs: list[tuple[Job, Firmware]] = []
     for model in loaded:
         given = Inputs(load_inputs(model, inputs), "given") if inputs else Inputs(seeded_inputs(model, seed), f"seed {seed}")
         for target in parts:
             job = Job(model, memory.placed(target), options, memory, given, core, repeat, max_instructions, engine, renode)
-            results += job.results(wanted[target.name], progress)
-    return results
+            jobs.append((job, job.build(progress)))
+    measured = each(lambda item: item[0].results(item[1], wanted[item[0].part.name], progress), jobs)
+    return [result for results in measured for result in results]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,14 @@ class Job:
     engine: str = "unicorn"
     renode: str | Path | None = None
 
-    def results(self, clocks_hz: Sequence[int], progress: Progress) -> list[Result]:
+    def build(self, progress: Progress) -> Firmware:
+        """The firmware, with an arena of the size it needs."""
+        return build_fitting(self.model, self.part, self.options, progress)
+
+    def results(self, firmware: Firmware, clocks_hz: Sequence[int], progress: Progress) -> list[Result]:
         """One Result for each clock, from one run of the emulator."""
         model, part = self.model, self.part
         core = load_core(self.core_file or part.core).with_fpu(part.fpu)
-        firmware = build_fitting(model, part, self.options, progress)
         image = load_image(firmware.path)
         progress(f"running {model.name} on {part.title}", 0, 0)
         pricers = MemoryPricers(part, core, clocks_hz, self.memory)

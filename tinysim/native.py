@@ -26,7 +26,7 @@ def native(function: Callable[..., Any]) -> Any:
     """Compiles a function at its first call and keeps the result between processes."""
     from numba import njit
 
-    compiled = njit(cache=True)(function)
+    compiled = njit(cache=True, nogil=True)(function)
     _watch_all(compiled)
     return compiled
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from tinysim.bench import bench
 from tinysim.data import models_folder, platforms_folder
 from tinysim.errors import CapacityError, InputError
+from tinysim.parallel import each
 from tinysim.result import Published, Result
 from tinysim.sizing import BuildOptions, Progress, silent
 from tinysim.tomlfile import Table, read_toml
@@ -34,7 +35,8 @@ class NumberType(StrEnum):
 class Target:
     """One of the benchmark's microcontrollers. ``part``: what stands for it here, and ``why``.
 
-    ``larger``: a part of the same core to show what does not fit; empty where the catalogue has none that reaches the clock.
+    ``larger``: a part of the same core to show what does not fit; empty where the catalogue has none that reaches the
+    clock.
     """
 
     name: str
@@ -48,7 +50,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """One of the benchmark's networks. ``latency_s``: as published, one for each target; sizes in bytes as published."""
+    """One of the benchmark's networks. ``latency_s``: as published, one for each target; sizes in bytes as
+    published."""
 
     name: str
     file: str
@@ -68,7 +71,8 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """The whole benchmark as data. ``differences``: what sets every published figure apart; ``int8``: those networks besides."""
+    """The whole benchmark as data. ``differences``: what sets every published figure apart; ``int8``: those networks
+    besides."""
 
     source: str
     method: str
@@ -116,21 +120,35 @@ class SeedRow:
 
 def _target(table: Table) -> Target:
     found = Target(
-        table.string("name"), table.string("published_part"), table.string("core"), table.hz("clock"), table.string("part"),
-        table.string("larger") if "larger" in table else "", table.string("why"),
-    )  # fmt: skip
+        table.string("name"),
+        table.string("published_part"),
+        table.string("core"),
+        table.hz("clock"),
+        table.string("part"),
+        table.string("larger") if "larger" in table else "",
+        table.string("why"),
+    )
     table.close()
     return found
 
 
 def _seed(table: Table, targets: int) -> Seed:
     latency_us = table.get("latency_us")
-    if not isinstance(latency_us, list) or len(latency_us) != targets or not all(isinstance(us, int) and us > 0 for us in latency_us):
+    if (
+        not isinstance(latency_us, list)
+        or len(latency_us) != targets
+        or not all(isinstance(us, int) and us > 0 for us in latency_us)
+    ):
         raise table.error(f"must be {targets} whole numbers of microseconds, one for each target", "latency_us")
     found = Seed(
-        table.string("name"), table.string("file"), table.integer("parameters", low=1), tuple(us / 1e6 for us in latency_us),
-        table.integer("flash_bytes", low=1), table.integer("ram_bytes", low=1), table.strings("differences"),
-    )  # fmt: skip
+        table.string("name"),
+        table.string("file"),
+        table.integer("parameters", low=1),
+        tuple(us / 1e6 for us in latency_us),
+        table.integer("flash_bytes", low=1),
+        table.integer("ram_bytes", low=1),
+        table.strings("differences"),
+    )
     table.close()
     return found
 
@@ -142,44 +160,64 @@ def load_seeds(path: Path | None = None) -> Seeds:
         raise root.error(f"this is not a {SCHEMA} file", "schema")
     targets = tuple(_target(table) for table in root.tables("target"))
     seeds = Seeds(
-        root.string("source"), root.string("method"), root.strings("differences"), root.string("int8"), targets,
+        root.string("source"),
+        root.string("method"),
+        root.strings("differences"),
+        root.string("int8"),
+        targets,
         tuple(_seed(table, len(targets)) for table in root.tables("model")),
-    )  # fmt: skip
+    )
     root.close()
     return seeds
 
 
 def measure_seeds(
-    *, kinds: Sequence[NumberType] = tuple(NumberType), options: BuildOptions | None = None, folder: Path | None = None,
-    seeds: Seeds | None = None, progress: Progress = silent,
+    *,
+    kinds: Sequence[NumberType] = tuple(NumberType),
+    options: BuildOptions | None = None,
+    folder: Path | None = None,
+    seeds: Seeds | None = None,
+    progress: Progress = silent,
 ) -> list[SeedRow]:
-    """Build, run and price every network on every target. ``folder`` holds the networks; default: those that come with tinysim.
+    """Build, run and price every network on every target. ``folder`` holds the networks; default: those that come with
+    tinysim.
 
     A network that does not fit is a row that says so. Raises InputError when a network's file is missing, and what
     `tinysim.bench` raises otherwise.
     """
     benchmark, models = seeds or load_seeds(), folder or models_folder()
-    rows = []
-    for seed in benchmark.models:
-        for kind in kinds:
-            path = seed.path(kind, models)
-            for target in benchmark.targets:
-                result, note = _fitting(path, target, options, progress)
-                published = benchmark.published(seed, kind, target, result.part if result else "")
-                if result is not None:
-                    result = dataclasses.replace(result, published=published)
-                rows.append(SeedRow(seed, kind, target, published, result, note))
-    return rows
+    by_part: dict[str, list[Target]] = {}
+    for target in benchmark.targets:
+        by_part.setdefault(f"{target.part} {target.larger}", []).append(target)
+    jobs = [(seed, kind, targets) for seed in benchmark.models for kind in kinds for targets in by_part.values()]
+
+    def measure(job: tuple[Seed, NumberType, list[Target]]) -> list[SeedRow]:
+        seed, kind, targets = job
+        results, note = _fitting(seed.path(kind, models), targets, options, progress)
+        rows = []
+        found: Sequence[Result | None] = results or [None] * len(targets)
+        for target, result in zip(targets, found, strict=True):
+            published = benchmark.published(seed, kind, target, result.part if result else "")
+            placed = None if result is None else dataclasses.replace(result, published=published)
+            rows.append(SeedRow(seed, kind, target, published, placed, note))
+        return rows
+
+    first = len(by_part)  # the first network compiles the libraries that all others use
+    measured = [measure(job) for job in jobs[:first]] + each(measure, jobs[first:])
+    return [row for rows in measured for row in rows]
 
 
-def _fitting(path: Path, target: Target, options: BuildOptions | None, progress: Progress) -> tuple[Result | None, str]:
-    """A network on a target's part, or else on its larger part with what the first lacks, or else nothing but that."""
+def _fitting(
+    path: Path, targets: Sequence[Target], options: BuildOptions | None, progress: Progress
+) -> tuple[list[Result] | None, str]:
+    """A network on the part of some targets, or else on their larger part with what the first lacks, or else nothing
+    but that."""
     notes: list[str] = []
-    for part in filter(None, (target.part, target.larger)):
+    for part in filter(None, (targets[0].part, targets[0].larger)):
         try:
-            (result,) = bench(path, part, clock=target.clock_hz, options=options, progress=progress)
+            return bench(
+                path, part, clock=[target.clock_hz for target in targets], options=options, progress=progress
+            ), "; ".join(notes)
         except CapacityError as error:
             notes.append(error.message)
-        else:
-            return result, "; ".join(notes)
     return None, "; ".join(notes)
