@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import tinysim
 from tinysim.result import Result
+
+settings.register_profile("tinysim", deadline=None)  # how fast a computer is says nothing about the code
+settings.load_profile("tinysim")
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "examples" / "models"
