@@ -1,4 +1,5 @@
-"""Networks measured on silicon: the data, the comparison, the document, and the price of a stream against the prototype's."""
+"""Networks measured on silicon: the data, the comparison, the document, and the price of a stream against the
+prototype's."""
 
 from __future__ import annotations
 
@@ -59,11 +60,15 @@ def test_measurements_are_those_collected(collections: dict[str, ValidationSet])
     with table.open(newline="", encoding="utf-8") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     ours = {network.id: (network, collection) for collection in collections.values() for network in collection.networks}
-    described = {name for name, row in rows.items() if "model_type" in row["model"] or "FULLY_CONNECTED[" in row["model"]}
+    described = {
+        name for name, row in rows.items() if "model_type" in row["model"] or "FULLY_CONNECTED[" in row["model"]
+    }
     assert set(ours) == described
     for name, (network, collection) in ours.items():
         row = rows[name]
-        assert (network.cycles, network.parameters, network.macs) == tuple(int(row[key]) for key in ("value", "params", "macs"))
+        assert (network.cycles, network.parameters, network.macs) == tuple(
+            int(row[key]) for key in ("value", "params", "macs")
+        )
         assert network.architecture == row["model"]
         assert (collection.part, collection.clock_hz) == (row["part"], int(row["clock_mhz"]) * 10**6)
         assert (network.layers is Layers.CONVOLUTION) == ("cnn" in name)
@@ -137,7 +142,9 @@ def test_rendered_section(collections: dict[str, ValidationSet]) -> None:
         prediction("b", 200, {WHOLE: 190, "without lines": 190, "same": 190, CORE_ALONE: 100}, chose=True),
     )
     other = tuple(dataclasses.replace(row, compiler="gcc 2", cycles=MappingProxyType({WHOLE: 100})) for row in rows)
-    text = render_networks(Comparison(collections["edgemark"], {"gcc 1": rows, "gcc 2": other}, ("c: no file of that name",)))
+    text = render_networks(
+        Comparison(collections["edgemark"], {"gcc 1": rows, "gcc 2": other}, ("c: no file of that name",))
+    )
     assert "| all | 2 | 7.5 % (+2.5) | 25.0 % (-25.0) |" in text
     assert "| chose no value of the model | 1 | 10.0 % (+10.0) | 0.0 % (+0.0) |" in text
     assert "| a | 2,000 | 100 | 110 | +10.0 % | -10.0 % | +0.0 % | no | row 1 |" in text
@@ -196,12 +203,16 @@ def test_every_measurement_is_in_the_document(collections: dict[str, ValidationS
 
 
 def test_stated_error() -> None:
-    """On real memory the part's, where it was measured; else that of parts nobody measured; on ideal memory the core's."""
+    """On real memory the part's, where it was measured; else that of parts nobody measured; on ideal memory the
+    core's."""
     part = load_part("stm32l4r5zi")
     core = load_core(part.core)
     assert part.error is not None
     clocks = [part.default_clock_hz]
-    assert MemoryPricers(part, core, clocks, MemoryOptions()).error_bound(core) == (part.error.bound_percent, part.error.basis)
+    assert MemoryPricers(part, core, clocks, MemoryOptions()).error_bound(core) == (
+        part.error.bound_percent,
+        part.error.basis,
+    )
     unmeasured = MemoryPricers(dataclasses.replace(part, error=None), core, clocks, MemoryOptions()).error_bound(core)
     expected = unmeasured_error(core.name)
     assert expected is not None
@@ -229,7 +240,8 @@ def test_error_of_a_part_file(tmp_path: Path) -> None:
             load_part(path)
 
 
-# ---- against the prototype --------------------------------------------------------------------------------------------
+# ---- against the prototype
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +270,9 @@ def prototype() -> tuple[ModuleType, ModuleType]:
     ],
     ids=lambda path: path.stem,
 )
-def test_price_and_misses_are_the_prototypes(prototype: tuple[ModuleType, ModuleType], collections: dict[str, ValidationSet], model: Path) -> None:
+def test_price_and_misses_are_the_prototypes(
+    prototype: tuple[ModuleType, ModuleType], collections: dict[str, ValidationSet], model: Path
+) -> None:
     """The same ELF, the same (zero) inputs: cycles within 1 %, misses within 1 %, at 120 MHz and 5 wait states."""
     record, artsim = prototype
     collection = collections["edgemark"]
@@ -272,9 +286,13 @@ def test_price_and_misses_are_the_prototypes(prototype: tuple[ModuleType, Module
     config = memory_systems(part, collection.clock_hz)[WHOLE]
     pricers = MemoryPricers.of_systems(part, core, [config])
     machine = Machine(
-        image, part, depth=core.context_blocks, predict=False, record=pricers.feed,
+        image,
+        part,
+        depth=core.context_blocks,
+        predict=False,
+        record=pricers.feed,
         regions=[MeasuredRegion("invoke", image.symbol("tinysim_invoke").address)],
-    )  # fmt: skip
+    )
     machine.run_to(image.symbol("tinysim_invoke").address)
     machine.forget()
     pricers.start(machine)
@@ -290,8 +308,11 @@ def test_price_and_misses_are_the_prototypes(prototype: tuple[ModuleType, Module
 def test_systems_differ_in_what_they_say(collections: dict[str, ValidationSet]) -> None:
     part = collections["edgemark"].load_part()
     systems = memory_systems(part, 120_000_000)
-    assert list(systems)[0] == WHOLE and list(systems)[-1] == CORE_ALONE
-    assert np.array_equal(systems[WHOLE].words, configure(part, (), 120_000_000, settings=systems[WHOLE].settings).words)
+    assert next(iter(systems)) == WHOLE
+    assert list(systems)[-1] == CORE_ALONE
+    assert np.array_equal(
+        systems[WHOLE].words, configure(part, (), 120_000_000, settings=systems[WHOLE].settings).words
+    )
     distinct = {system.words.tobytes() for system in systems.values()}
     assert len(distinct) == len(systems)
     assert {variant.name for variant in part.variants} <= set(systems)

@@ -1,4 +1,5 @@
-"""The accuracy document: every published measurement used, beside what tinysim says, and what each part of the model is worth."""
+"""The accuracy document: every published measurement used, beside what tinysim says, and what each part of the model
+is worth."""
 
 from __future__ import annotations
 
@@ -34,11 +35,11 @@ class Comparison:
 def compare_with_silicon(
     collection: ValidationSet, models: Path, *, names: Sequence[str] = (), progress: Progress = silent
 ) -> Comparison:
-    """Predict the networks of a collection for which ``models`` has a file: whole model and in parts with the first compiler, whole
-    with the others.
+    """Predict the networks of a collection for which ``models`` has a file: whole model and in parts with the first
+    compiler, whole with the others.
 
-    ``names``: only these networks. A compiler that is not installed is left out and named. Raises what `tinysim.validation.predict`
-    raises.
+    ``names``: only these networks. A compiler that is not installed is left out and named. Raises what
+    `tinysim.validation.predict` raises.
     """
     wanted = [network for network in collection.networks if not names or network.id in names]
     present = [network for network in wanted if (models / f"{network.id}.tflite").is_file()]
@@ -50,7 +51,9 @@ def compare_with_silicon(
             for number, network in enumerate(present):
                 progress(f"{collection.title}: {network.id}", number, len(present))
                 systems = [WHOLE] if predictions else None
-                done.append(predict(collection, network, models / f"{network.id}.tflite", compiler=compiler, systems=systems))
+                done.append(
+                    predict(collection, network, models / f"{network.id}.tflite", compiler=compiler, systems=systems)
+                )
         except ToolchainError as error:
             if done:
                 raise
@@ -75,7 +78,10 @@ def _means(comparison: Comparison) -> list[str]:
         "convolutions": lambda p: p.network.layers is Layers.CONVOLUTION,
         "chose no value of the model": lambda p: not p.network.chose,
     }
-    lines = [f"| networks | number | {' | '.join(comparison.predictions)} |", f"| --- | ---: |{' ---: |' * len(comparison.predictions)}"]
+    lines = [
+        f"| networks | number | {' | '.join(comparison.predictions)} |",
+        f"| --- | ---: |{' ---: |' * len(comparison.predictions)}",
+    ]
     seen: set[tuple[str, ...]] = set()
     for name, belongs in groups.items():
         chosen = [[p for p in rows if belongs(p)] for rows in comparison.predictions.values()]
@@ -94,7 +100,13 @@ def _networks(comparison: Comparison) -> list[str]:
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 3)} --- | --- |"]
     for number, p in enumerate(first):
         more = p.instructions_percent
-        cells = [p.network.id, f"{p.network.macs:,}", f"{p.network.cycles:,}", f"{p.cycles[WHOLE]:,}", f"{p.error_percent():+.1f} %"]
+        cells = [
+            p.network.id,
+            f"{p.network.macs:,}",
+            f"{p.network.cycles:,}",
+            f"{p.cycles[WHOLE]:,}",
+            f"{p.error_percent():+.1f} %",
+        ]
         if counted:
             cells.append("-" if more is None else f"{more:+.1f} %")
         cells += [f"{rows[number].error_percent():+.1f} %" for rows in others]
@@ -107,13 +119,16 @@ def _parts(comparison: Comparison) -> list[str]:
     """Errors with one part of the memory model changed at a time; nothing where no part makes a difference."""
     first = next(iter(comparison.predictions.values()))
     systems = [
-        name for name in first[0].cycles
+        name
+        for name in first[0].cycles
         if name == WHOLE or any(abs(p.error_percent(name) - p.error_percent()) > _CLOSE_PERCENT for p in first)
-    ]  # fmt: skip
+    ]
     if len(systems) < 2:
         return ["No part of the memory model makes a difference here: code and data are in tightly coupled memory."]
     lines = [f"| network | {' | '.join(systems)} |", f"| --- |{' ---: |' * len(systems)}"]
-    lines += [f"| {p.network.id} | {' | '.join(f'{p.error_percent(name):+.1f} %' for name in systems)} |" for p in first]
+    lines += [
+        f"| {p.network.id} | {' | '.join(f'{p.error_percent(name):+.1f} %' for name in systems)} |" for p in first
+    ]
     means = " | ".join(f"{mean_error(first, name)[0]:.1f} %" for name in systems)
     return [*lines, f"| **mean absolute error** | {means} |"]
 
@@ -121,25 +136,49 @@ def _parts(comparison: Comparison) -> list[str]:
 def render_networks(comparison: Comparison) -> str:
     """Markdown of a collection: conditions, differences, means, each network, each part of the model."""
     collection = comparison.collection
-    lines = [f"## Whole networks: {collection.title}", "", f"Measured: {collection.measured}.", f"Source: {collection.source}.", ""]
+    lines = [
+        f"## Whole networks: {collection.title}",
+        "",
+        f"Measured: {collection.measured}.",
+        f"Source: {collection.source}.",
+        "",
+    ]
     lines += ["Known differences:", "", *(f"- {difference}" for difference in collection.differences), ""]
     if collection.copy_cycles:
         lines += [
-            f"The published window also copies inputs and outputs: {collection.copy_cycles} cycles and {collection.copy_instructions} "
-            f"instructions an element are added ({collection.copy_source}).", "",
-        ]  # fmt: skip
+            f"The published window also copies inputs and outputs: {collection.copy_cycles} cycles and "
+            f"{collection.copy_instructions} instructions an element are added ({collection.copy_source}).",
+            "",
+        ]
     if comparison.missing:
         lines += ["Not compared:", "", *(f"- {text}" for text in comparison.missing), ""]
     if not comparison.predictions:
         return "\n".join([*lines, "Nothing could be compared."])
     lines += ["Mean absolute error, in brackets its bias:", "", *_means(comparison), ""]
-    lines += [f"Predicted with {next(iter(comparison.predictions))}, -{collection.opt}:", "", *_networks(comparison), ""]
+    lines += [
+        f"Predicted with {next(iter(comparison.predictions))}, -{collection.opt}:",
+        "",
+        *_networks(comparison),
+        "",
+    ]
     if any(p.instructions_percent is not None for p in next(iter(comparison.predictions.values()))):
         lines += [f"Instructions: how many more run here than in {collection.project_source}.", ""]
     wrong = [p.network.id for rows in comparison.predictions.values() for p in rows if not p.outputs_match]
-    lines += [f"Outputs differ from the host's runtime: {', '.join(wrong)}." if wrong else "All outputs match the host's runtime.", ""]
+    lines += [
+        f"Outputs differ from the host's runtime: {', '.join(wrong)}."
+        if wrong
+        else "All outputs match the host's runtime.",
+        "",
+    ]
     lines += ["What the errors come from:", "", *(f"- {cause}" for cause in collection.causes), ""]
-    lines += ["### Each part of the memory model", "", "Errors with one part changed at a time:", "", *_parts(comparison), ""]
+    lines += [
+        "### Each part of the memory model",
+        "",
+        "Errors with one part changed at a time:",
+        "",
+        *_parts(comparison),
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -163,8 +202,8 @@ def _bounds() -> str:
 
 
 def accuracy_document(models: Path | None, effects: Path | None, progress: Progress = silent) -> str:
-    """The whole document. ``models``: the folder of the networks, None to leave them out; ``effects``: the file of the microbenchmarks,
-    None to leave those out. What is left out is said.
+    """The whole document. ``models``: the folder of the networks, None to leave them out; ``effects``: the file of the
+    microbenchmarks, None to leave those out. What is left out is said.
 
     Raises what measuring raises.
     """
@@ -174,7 +213,9 @@ def accuracy_document(models: Path | None, effects: Path | None, progress: Progr
         left = ", ".join(collection.title for collection in collections)
         sections.append(f"## Whole networks\n\nLeft out: {left}; their models were not at hand.")
     else:
-        sections += [render_networks(compare_with_silicon(collection, models, progress=progress)) for collection in collections]
+        sections += [
+            render_networks(compare_with_silicon(collection, models, progress=progress)) for collection in collections
+        ]
     progress("single effects", 0, 0)
     measured = measure_effects(load_microbenchmarks(effects)) if effects else ()
     cores = dict.fromkeys([*(evidence.core for evidence in measured), *(c.load_part().core for c in collections)])

@@ -1,8 +1,9 @@
 """The arm GCC in use: found, identified, and how it is asked to compile for a core.
 
-A GCC made for Linux on Arm compiles the same code for a core as one made for bare metal: it is taken with the C library,
-the headers and the linker of a bare-metal one. Distributions keep several versions of it, so firmware can be built by the
-version somebody else used.
+A GCC made for Linux on Arm compiles the same code for a core as one made for bare metal: it is taken with the C
+library, the headers and the linker of a bare-metal one. Distributions keep several versions of it, so firmware can be
+built by
+the version somebody else used.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class FloatAbi(StrEnum):
     SOFT = "soft"
 
 
-# A GCC for Linux takes the bare-metal ABI (AAPCS: enumerations as small as they can be), position-dependent code, and forgets
-# its system.
+# A GCC for Linux takes the bare-metal ABI (AAPCS: enumerations as small as they can be), position-dependent code, and
+# forgets its system.
 _HOSTED_FLAGS = ("-mabi=aapcs", "-fshort-enums", "-fno-pic", "-fno-pie", "-nostdinc")
 _HOSTED_MACROS = ("linux", "__linux", "__linux__", "__gnu_linux__", "unix", "__unix", "__unix__")
 
@@ -57,7 +58,8 @@ _HOSTED_MACROS = ("linux", "__linux", "__linux__", "__gnu_linux__", "unix", "__u
 class Toolchain:
     """An arm GCC with its binutils. ``version`` is the first line of ``--version``.
 
-    ``linker`` is the driver that links, with the C library; ``own_flags`` are what this GCC needs to compile for bare metal.
+    ``linker`` is the driver that links, with the C library; ``own_flags`` are what this GCC needs to compile for bare
+    metal.
     """
 
     gcc: str
@@ -111,8 +113,8 @@ def first_errors(messages: str, count: int = 12) -> list[str]:
 def find_toolchain(cc: str | None = None) -> Toolchain:
     """The arm GCC named by ``cc``: nothing (``arm-none-eabi-gcc`` on the path), a program, or a prefix of its name.
 
-    A GCC for Linux (``arm-linux-gnueabihf-gcc-11``) compiles; ``arm-none-eabi-gcc`` then gives headers and links. Raises
-    ToolchainError when there is none, when it cannot be run or when it does not compile for bare-metal Arm.
+    A GCC for Linux (``arm-linux-gnueabihf-gcc-11``) compiles; ``arm-none-eabi-gcc`` then gives headers and links.
+    Raises ToolchainError when there is none, when it cannot be run or when it does not compile for bare-metal Arm.
     """
     name = cc or DEFAULT_PREFIX
     candidates = [name] if name.endswith(("gcc", "gcc.exe")) else [f"{name}gcc", name]

@@ -1,8 +1,9 @@
-"""Whole networks that others measured on silicon, measured here as they were there, with the memory model whole and in parts.
+"""Whole networks that others measured on silicon, measured here as they were there, with the memory model whole and in
+parts.
 
 What was measured is data with sources: ``platforms/silicon.csv``; how each collection is built and run:
-``platforms/validation.toml``. The networks are files named after their rows; ``examples/models/make_validation_models.py``
-makes them.
+``platforms/validation.toml``. The networks are files named after their rows;
+``examples/models/make_validation_models.py`` makes them.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from tinysim.part import Part, load_part
 from tinysim.reference import compare, reference_outputs, seeded_inputs
 from tinysim.result import RegionCost
 from tinysim.sizing import BuildOptions, Progress, build_fitting, silent
-from tinysim.toolchain import Opt
 from tinysim.tomlfile import Table, read_toml
+from tinysim.toolchain import Opt
 
 __all__ = [
     "CORE_ALONE",
@@ -65,8 +66,9 @@ class Layers(StrEnum):
 class Network:
     """One network as measured on silicon: ``cycles`` for one inference.
 
-    ``chose``: whether a parameter of the model was chosen by looking at it. ``project_instructions``: what the published project
-    itself executes in the timed window; None where it was not run. ``architecture``: as its source describes it.
+    ``chose``: whether a parameter of the model was chosen by looking at it. ``project_instructions``: what the
+    published project itself executes in the timed window; None where it was not run. ``architecture``: as its source
+    describes it.
     """
 
     id: str
@@ -84,9 +86,12 @@ class Network:
 class ValidationSet:
     """Networks that were measured under the same conditions.
 
-    ``placement`` replaces the part's own where it says something. ``inferences``: how many run; the last one is compared.
-    ``differences``: what is known to be otherwise here; ``causes``: what the larger errors come from, as far as something was measured.
-    ``copy_cycles`` and ``copy_instructions``: what the published window takes beside the inference, for each input and output element.
+    ``placement`` replaces the part's own where it says something. ``inferences``: how many run; the last one is
+    compared.
+    ``differences``: what is known to be otherwise here; ``causes``: what the larger errors come from, as far as
+    something was measured.
+    ``copy_cycles`` and ``copy_instructions``: what the published window takes beside the inference, for each input and
+    output element.
     """
 
     name: str
@@ -137,7 +142,8 @@ class Prediction:
 
     @property
     def instructions_percent(self) -> float | None:
-        """How many more instructions run here than in the published project, in percent of its; None where that was not run."""
+        """How many more instructions run here than in the published project, in percent of its; None where that was
+        not run."""
         there = self.network.project_instructions
         return None if there is None else 100 * (self.instructions / there - 1)
 
@@ -162,10 +168,16 @@ def _networks(path: Path) -> dict[str, list[Network]]:
             for number, row in enumerate(csv.DictReader(file), 2):
                 try:
                     network = Network(
-                        row["id"], int(row["cycles"]), int(row["params"]), int(row["macs"]), Layers(row["layers"]),
-                        {"yes": True, "no": False}[row["chose"]], int(row["project_instructions"] or 0) or None, row["model"],
+                        row["id"],
+                        int(row["cycles"]),
+                        int(row["params"]),
+                        int(row["macs"]),
+                        Layers(row["layers"]),
+                        {"yes": True, "no": False}[row["chose"]],
+                        int(row["project_instructions"] or 0) or None,
+                        row["model"],
                         row["source"],
-                    )  # fmt: skip
+                    )
                 except (KeyError, TypeError, ValueError) as error:
                     raise PartError(f"{path}:{number}: {error}", hint="correct the row") from error
                 found.setdefault(row["set"], []).append(network)
@@ -214,7 +226,8 @@ def load_validation(path: Path | None = None) -> tuple[ValidationSet, ...]:
 
 
 def memory_systems(part: Part, clock_hz: int) -> dict[str, MemoryConfig]:
-    """The part's memory system whole, with one part of the model left out at a time, each variant its file names, and none at all.
+    """The part's memory system whole, with one part of the model left out at a time, each variant its file names, and
+    none at all.
 
     Raises PartError when the part has no data for the clock.
     """
@@ -227,9 +240,12 @@ def memory_systems(part: Part, clock_hz: int) -> dict[str, MemoryConfig]:
 
     if described is not None:
         if any(path.first_load_cycles for path in described.paths):
-            add("without the first-load cycle", dataclasses.replace(
-                described, paths=tuple(dataclasses.replace(path, first_load_cycles=0) for path in described.paths)
-            ))
+            add(
+                "without the first-load cycle",
+                dataclasses.replace(
+                    described, paths=tuple(dataclasses.replace(path, first_load_cycles=0) for path in described.paths)
+                ),
+            )
         if described.flash is not None:
             if described.flash.data is not None:
                 add("without data lines", data_lines=False)
@@ -244,13 +260,20 @@ def memory_systems(part: Part, clock_hz: int) -> dict[str, MemoryConfig]:
 
 
 def predict(
-    collection: ValidationSet, network: Network, path: Path, *, compiler: str | None = None, systems: Sequence[str] | None = None,
-    core: Core | None = None, progress: Progress = silent,
+    collection: ValidationSet,
+    network: Network,
+    path: Path,
+    *,
+    compiler: str | None = None,
+    systems: Sequence[str] | None = None,
+    core: Core | None = None,
+    progress: Progress = silent,
 ) -> Prediction:
     """Build a network as it was built, run it as it was run, and price it on each of the memory systems.
 
-    ``path``: its .tflite file. ``compiler``: default: the collection's first. ``systems``: names of `memory_systems`; default: all.
-    Raises InputError when there is no such file or it is a larger network, and what `tinysim.bench` raises otherwise.
+    ``path``: its .tflite file. ``compiler``: default: the collection's first. ``systems``: names of `memory_systems`;
+    default: all. Raises InputError when there is no such file or it is a larger network, and what `tinysim.bench`
+    raises otherwise.
     """
     if not path.is_file():
         raise InputError(f"there is no {path}", hint="examples/models/make_validation_models.py makes it")
@@ -259,7 +282,8 @@ def predict(
     model = load_model(path)
     if model.parameters > network.parameters:  # fewer where batch normalisation was counted and is folded in the file
         raise InputError(
-            f"{path} has {model.parameters:,} parameters, {network.id} {network.parameters:,}", hint="make the file again"
+            f"{path} has {model.parameters:,} parameters, {network.id} {network.parameters:,}",
+            hint="make the file again",
         )
     options = BuildOptions(opt=collection.opt, cc=compiler or collection.compilers[0])
     firmware = build_fitting(model, part, options, progress)
@@ -269,22 +293,34 @@ def predict(
     pricers = MemoryPricers.of_systems(part, used, [known[name] for name in names])
     given = Inputs(seeded_inputs(model, 0), "seed 0")
     job = Job(
-        model=model, part=part, options=options, memory=MemoryOptions(), inputs=given, core_file=None, repeat=collection.inferences,
+        model=model,
+        part=part,
+        options=options,
+        memory=MemoryOptions(),
+        inputs=given,
+        core_file=None,
+        repeat=collection.inferences,
         max_instructions=DEFAULT_BUDGET,
-    )  # fmt: skip
+    )
     progress(f"running {model.name} on {part.title}", 0, 0)
     measured = job.measure(image, used, pricers)
     last = measured.inferences[-1]
-    regions = [Estimate.of_stream(last.run, image, stream).region(0, collection.clock_hz, name="invoke") for stream in last.streams]
+    regions = [
+        Estimate.of_stream(last.run, image, stream).region(0, collection.clock_hz, name="invoke")
+        for stream in last.streams
+    ]
     copied = _elements(model)
     return Prediction(
-        network, firmware.compiler, regions[0].instructions + copied * collection.copy_instructions,
-        MappingProxyType({
-            name: region.cycles + copied * collection.copy_cycles for name, region in zip(names, regions, strict=True)
-        }),
-        regions[names.index(WHOLE)] if WHOLE in names else regions[0], copied,
+        network,
+        firmware.compiler,
+        regions[0].instructions + copied * collection.copy_instructions,
+        MappingProxyType(
+            {name: region.cycles + copied * collection.copy_cycles for name, region in zip(names, regions, strict=True)}
+        ),
+        regions[names.index(WHOLE)] if WHOLE in names else regions[0],
+        copied,
         compare(model, reference_outputs(model, given.tensors), measured.outputs).match,
-    )  # fmt: skip
+    )
 
 
 def _elements(model: Model) -> int:

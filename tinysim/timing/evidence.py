@@ -69,8 +69,8 @@ def render_accuracy(
 ) -> str:
     """The document as Markdown: bounds by core, whole programs, single effects, open parameters, coverage.
 
-    ``effects``: microbenchmarks, each one statement about a core. ``programs``: whole programs on silicon. ``sections``:
-    Markdown of further evidence, put before the effects.
+    ``effects``: microbenchmarks, each one statement about a core. ``programs``: whole programs on silicon.
+    ``sections``: Markdown of further evidence, put before the effects.
     """
     lines = ["# Accuracy", "", "Generated; do not edit. Cycles, zero-wait memory unless a row says otherwise.", ""]
     for core in cores:

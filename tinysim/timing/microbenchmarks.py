@@ -1,4 +1,5 @@
-"""Single effects as small assembly programs: built, run and priced like any firmware, beside the cycles a source states.
+"""Single effects as small assembly programs: built, run and priced like any firmware, beside the cycles a source
+states.
 
 The file that holds them says what a body may use; `cycles` of a body is what it adds to a function of padding.
 """
@@ -120,15 +121,25 @@ def load_microbenchmarks(path: Path) -> tuple[Microbenchmark, ...]:
         rows = tomllib.loads(path.read_text(encoding="utf-8"))["benchmark"]
         return tuple(
             Microbenchmark(
-                row["name"], row["core"], row["body"], float(row["cycles"]), int(row.get("repeat", 1)), int(row.get("align", 0)),
-                row["source"], row["confidence"],
-            )  # fmt: skip
+                row["name"],
+                row["core"],
+                row["body"],
+                float(row["cycles"]),
+                int(row.get("repeat", 1)),
+                int(row.get("align", 0)),
+                row["source"],
+                row["confidence"],
+            )
             for row in rows
         )
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", hint="give the file of the microbenchmarks") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", hint="give the file of the microbenchmarks"
+        ) from error
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a file of microbenchmarks: {error}", hint="see tests/timing/microbenchmarks.toml") from error
+        raise InputError(
+            f"{path} is not a file of microbenchmarks: {error}", hint="see tests/timing/microbenchmarks.toml"
+        ) from error
 
 
 def measure_effects(benchmarks: Sequence[Microbenchmark]) -> tuple[Evidence, ...]:
@@ -140,9 +151,15 @@ def measure_effects(benchmarks: Sequence[Microbenchmark]) -> tuple[Evidence, ...
     with tempfile.TemporaryDirectory() as folder:
         return tuple(
             Evidence(
-                benchmark.name, benchmark.core, " ; ".join(benchmark.body.strip().split("\n")[:4]), benchmark.cycles,
-                _cycles(benchmark, parts[benchmark.core], Path(folder)), benchmark.source, benchmark.confidence, chosen=True,
-            )  # fmt: skip
+                benchmark.name,
+                benchmark.core,
+                " ; ".join(benchmark.body.strip().split("\n")[:4]),
+                benchmark.cycles,
+                _cycles(benchmark, parts[benchmark.core], Path(folder)),
+                benchmark.source,
+                benchmark.confidence,
+                chosen=True,
+            )
             for benchmark in benchmarks
         )
 
@@ -163,11 +180,17 @@ def _cycles(benchmark: Microbenchmark, part: Part, folder: Path) -> int:
     source.write_text(benchmark.program(core.pipeline))
     find_toolchain().link(
         [
-            *machine_flags(part.core, part.fpu, FloatAbi.HARD), "-nostdlib", f"-Wl,-Ttext={CODE:#x}", "-Wl,-ereset",
-            "-Wl,--no-warn-rwx-segments", str(source), "-o", str(elf),
+            *machine_flags(part.core, part.fpu, FloatAbi.HARD),
+            "-nostdlib",
+            f"-Wl,-Ttext={CODE:#x}",
+            "-Wl,-ereset",
+            "-Wl,--no-warn-rwx-segments",
+            str(source),
+            "-o",
+            str(elf),
         ],
         f"assembling {benchmark.name!r}",
-    )  # fmt: skip
+    )
     with_body, without_body = _priced(load_image(elf), part, core)
     return with_body - without_body
 
@@ -176,9 +199,13 @@ def _priced(image: Image, part: Part, core: Core) -> list[int]:
     """Cycles of each function. As a stream: addresses of data decide on some effects, and keys do not hold them."""
     pricers = MemoryPricers.of_systems(part, core, [ideal(part)])
     machine = Machine(
-        image, part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE, record=pricers.feed,
+        image,
+        part,
+        depth=core.context_blocks,
+        predict=core.pipeline is Pipeline.DUAL_ISSUE,
+        record=pricers.feed,
         regions=[MeasuredRegion(name, image.symbol(name).address) for name in _FUNCTIONS],
-    )  # fmt: skip
+    )
     pricers.start(machine)
     machine.run_to(image.symbol("finish").address)
     run = machine.take()

@@ -17,10 +17,29 @@ from tinysim.units import format_bytes, format_hz, format_seconds
 __all__ = ["SEED_COLUMNS", "seed_record", "seeds_to_csv", "show_seeds"]
 
 SEED_COLUMNS = (
-    "model", "type", "target", "part", "core", "clock_hz", "wait_states", "cycles", "latency_s", "published_latency_s", "latency_ratio",
-    "error_bound_percent", "flash_bytes", "published_flash_bytes", "ram_bytes", "published_ram_bytes", "weights_bytes", "arena_bytes",
-    "outputs_match", "note", "differences", "source",
-)  # fmt: skip
+    "model",
+    "type",
+    "target",
+    "part",
+    "core",
+    "clock_hz",
+    "wait_states",
+    "cycles",
+    "latency_s",
+    "published_latency_s",
+    "latency_ratio",
+    "error_bound_percent",
+    "flash_bytes",
+    "published_flash_bytes",
+    "ram_bytes",
+    "published_ram_bytes",
+    "weights_bytes",
+    "arena_bytes",
+    "outputs_match",
+    "note",
+    "differences",
+    "source",
+)
 
 
 def seed_record(row: SeedRow) -> dict[str, Any]:
@@ -69,10 +88,20 @@ def show_seeds(console: Console, rows: Sequence[SeedRow]) -> None:
     """
     table = Table(header_style="bold")
     for column, justify in (
-        ("model", "left"), ("type", "left"), ("part", "left"), ("clock", "right"), ("latency", "right"), ("±", "right"),
-        ("published", "right"), ("ratio", "right"), ("flash", "right"), ("published", "right"), ("RAM", "right"), ("published", "right"),
+        ("model", "left"),
+        ("type", "left"),
+        ("part", "left"),
+        ("clock", "right"),
+        ("latency", "right"),
+        ("±", "right"),
+        ("published", "right"),
+        ("ratio", "right"),
+        ("flash", "right"),
+        ("published", "right"),
+        ("RAM", "right"),
+        ("published", "right"),
         ("outputs", "left"),
-    ):  # fmt: skip
+    ):
         table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     before = None
     for row in rows:
@@ -91,16 +120,26 @@ def _cells(row: SeedRow, *, first: bool) -> list[str]:
     result, published = row.result, row.published
     part = row.target.part if result is None else f"{result.part} *" if row.note else result.part
     head = [row.seed.name if first else "", str(row.kind) if first else "", part, format_hz(row.target.clock_hz)]
-    flash, ram = (theirs(format_bytes(size)) if size is not None else "-" for size in (published.flash_bytes, published.ram_bytes))
+    flash, ram = (
+        theirs(format_bytes(size)) if size is not None else "-" for size in (published.flash_bytes, published.ram_bytes)
+    )
     latency = theirs(format_seconds(published.latency_s))
     if result is None:
         return [*head, "does not fit", "", latency, "", "-", flash, "-", ram, ""]
     ratio = row.latency_ratio
     verdict = "-" if result.outputs is None else "[green]match[/]" if result.outputs.match else "[red]differ[/]"
     return [
-        *head, format_seconds(result.latency_s), f"{result.error.bound_percent:g} %", latency, f"{ratio:.2f}" if ratio is not None else "",
-        format_bytes(result.memory.flash_bytes), flash, format_bytes(result.memory.ram_bytes), ram, verdict,
-    ]  # fmt: skip
+        *head,
+        format_seconds(result.latency_s),
+        f"{result.error.bound_percent:g} %",
+        latency,
+        f"{ratio:.2f}" if ratio is not None else "",
+        format_bytes(result.memory.flash_bytes),
+        flash,
+        format_bytes(result.memory.ram_bytes),
+        ram,
+        verdict,
+    ]
 
 
 def _show_notes(console: Console, rows: Sequence[SeedRow]) -> None:
@@ -114,7 +153,9 @@ def _show_notes(console: Console, rows: Sequence[SeedRow]) -> None:
         console.print(f"[dim]{escape(target.part)} stands for {escape(target.name)}: {escape(target.why)}[/]")
     for warning in dict.fromkeys(text for row in rows if row.result for text in row.result.warnings):
         console.print(f"[yellow]warning[/] {escape(warning)}")
-    for compiler in sorted({row.result.firmware.compiler for row in rows if row.result and row.result.firmware.compiler}):
+    for compiler in sorted(
+        {row.result.firmware.compiler for row in rows if row.result and row.result.firmware.compiler}
+    ):
         console.print(f"[dim]built with {escape(compiler)}[/]")
     for source in dict.fromkeys(row.published.source for row in rows):
         console.print(f"[dim]published: {escape(source)}[/]")
