@@ -58,4 +58,4 @@ class Counts:
 
     def executions_of_keys(self) -> NDArray[Any]:
         """Executions of each key over all phases, shape (keys,)."""
-        return self.executions.sum(axis=0)
+        return np.asarray(self.executions.sum(axis=0))

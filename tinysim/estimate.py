@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,11 @@ def whole(parts: Mapping[str, float]) -> dict[str, int]:
     return floors
 
 
+def _sums(places: NDArray[np.int64], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The sum of the values at each of ``count`` places."""
+    return np.bincount(places, values, count).astype(np.float64)
+
+
 @dataclass(frozen=True, slots=True)
 class Costs:
     """Cycles of a Run by phase. ``by_cause``: shape (phases, causes); ``by_block``: shape (phases, blocks); both sum to the same.
@@ -62,13 +67,13 @@ class Costs:
         by_cause[:, causes.index(Cause.MISPREDICTION.value)] += np.bincount(run.phase, missed, phases)
         cycles = executions * prices.cycles[run.key] + missed
         place = run.phase * blocks + run.keys[run.key, -1]
-        by_block = np.bincount(place, cycles, phases * blocks).reshape(phases, blocks)
-        return cls(causes, by_cause, by_block, np.bincount(run.phase, history - missed, phases))
+        by_block = _sums(place, cycles, phases * blocks).reshape(phases, blocks)
+        return cls(causes, by_cause, by_block, _sums(run.phase, history - missed, phases))
 
     @classmethod
     def of_stream(cls, run: Run, costs: StreamCosts) -> Costs:
         """From the price of a recorded stream."""
-        def fitted(values: NDArray[np.int64], *shape: int) -> NDArray[np.float64]:
+        def fitted(values: NDArray[Any], *shape: int) -> NDArray[np.float64]:
             result = np.zeros(shape)
             result[tuple(slice(n) for n in values.shape)] = values
             return result
@@ -134,7 +139,7 @@ class Estimate:
         """How often each block ran in each phase, shape (phases, blocks)."""
         phases, blocks = len(self.run.phases), len(self.run.block_address)
         place = self.run.phase * blocks + self.run.keys[self.run.key, -1]
-        return np.bincount(place, self.run.executions.astype(np.float64), phases * blocks).reshape(phases, blocks)
+        return _sums(place, self.run.executions.astype(np.float64), phases * blocks).reshape(phases, blocks)
 
     def _phases(self, number: int | None) -> list[int]:
         return self.run.phases_of(number)

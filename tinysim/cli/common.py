@@ -78,10 +78,11 @@ def memory_options(
     from tinysim.memory.pricers import MemoryOptions, Place
 
     try:
-        places = [None if value is None else Place(value) for value in (weights, data)]
+        weights_place = None if weights is None else Place(weights)
+        data_place = None if data is None else Place(data)
     except ValueError as error:
         raise InputError(str(error), hint=f"choose one of {', '.join(Place)}") from error
-    return MemoryOptions(ideal, _switch("caches", caches), _switch("prefetch", prefetch), *places, band)
+    return MemoryOptions(ideal, _switch("caches", caches), _switch("prefetch", prefetch), weights_place, data_place, band)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def next_block(events, at):
 
 @native
 def _bytes(events, at, end):
-    total = 0
+    total = np.int64(0)
     for k in range(at, end):
         total += np.int64((events[k] >> SIZE_BIT) & np.uint64(0xFF))
     return total
@@ -83,7 +83,7 @@ def match_accesses(rows, count, table, events, at, end, addresses, executed, mad
                 executed[k] = 1
                 made[number] = address
                 number += 1
-                moved = 0
+                moved = np.int64(0)
                 while at < end and moved < size:
                     moved += np.int64((events[at] >> SIZE_BIT) & np.uint64(0xFF))
                     at += 1

@@ -136,9 +136,10 @@ class StreamPricer:
             program = decode(addresses, sizes, self._read_code, self._core.isa)
             refuse_unpriced(program, self._core, self._read_code)
             self._blocks = len(addresses)
-            rows = [np.flatnonzero(program.table[a:b, MEMORY]) + a for a, b in zip(program.first, program.last, strict=True)]
-            starts = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
-            flat = np.concatenate([*rows, np.zeros(1, np.int64)]).astype(np.int64)
+            spans = zip(program.first, program.last, strict=True)
+            accessing = [np.flatnonzero(program.table[first:last, MEMORY]) + first for first, last in spans]
+            starts = np.concatenate([[0], np.cumsum([len(found) for found in accessing])]).astype(np.int64)
+            flat = np.concatenate([*accessing, np.zeros(1, np.int64)]).astype(np.int64)
             self._program = (program.table, program.first, program.last, flat, starts, addresses.astype(np.int64))
         rows = max(phases, len(self._by_cause))
         if rows > len(self._by_cause) or self._blocks > self._by_block.shape[1]:
