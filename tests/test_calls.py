@@ -73,6 +73,7 @@ def test_a_call_runs_as_the_compiler_would_make_it(bench: Bench, image: Image) -
     )
     assert measured.observed.returned == 36 + 10 + 200 + 3000 + 40000
     assert measured.observed.values == {"result:f32": 4.5, "buffer:i32[8]": list(range(1, 9)), "small:u8[3]": [0, 0, 0]}
+    assert not any("not left" in warning for warning in result.warnings)
     assert result.regions[0].name == "weigh" and result.regions[0].calls == 1 and result.cycles > 8
 
 

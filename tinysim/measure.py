@@ -98,6 +98,9 @@ def execute(
         if not regions or len(entered) < len(regions):
             raise machine.run_away()
         warnings = (f"stopped after {max_instructions:,} halfwords of code; the program had not ended (see --until, --max-instructions)",)
+    for number in machine.open_regions():
+        where = image.where(machine.pc)
+        warnings += (f"{regions[number].name} was not left when the program ended at {where}: its last call counts up to there",)
     if until and ending is not Ending.ADDRESS:
         raise FaultError(
             f"{until} was never reached; the program ended at {image.where(machine.pc)}", hint="check the symbol given to --until"

@@ -49,7 +49,9 @@ void done(void);
 #define isb() __asm volatile("dsb\\n isb" ::: "memory")
 #define SVC(n) __asm volatile("svc " #n ::: "memory")
 """
-START = PRELUDE + """
+START = (
+    PRELUDE
+    + """
 #define HANDLER(name) __attribute__((weak)) void name(void) { for (;;) ; }
 HANDLER(hard_fault) HANDLER(mem_manage) HANDLER(bus_fault) HANDLER(usage_fault)
 HANDLER(svc) HANDLER(pendsv) HANDLER(systick) HANDLER(irq0) HANDLER(irq1) HANDLER(irq2)
@@ -60,6 +62,7 @@ __attribute__((noinline)) void done(void) { __asm volatile(""); }
 void halt(void) { for (;;) ; }
 void reset(void) { program(); done(); halt(); }
 """
+)
 
 
 @dataclass
@@ -98,14 +101,25 @@ class Bench:
             start.write_text(START)
             code.write_text(PRELUDE + source)
             script.write_text(SCRIPT)
-            flags = (f"-mcpu={core}", f"-mfpu={fpu}", "-mfloat-abi=hard", "-mthumb", "-nostdlib", "-ffreestanding", "-g1", f"-T{script}")
+            flags = (
+                f"-mcpu={core}",
+                f"-mfpu={fpu}",
+                "-mfloat-abi=hard",
+                "-mthumb",
+                "-nostdlib",
+                "-ffreestanding",
+                "-g1",
+                f"-T{script}",
+            )
             command = [GCC, *flags, *(options or ("-O1",)), str(code), str(start), "-lgcc", "-o", str(elf)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             self.built[key] = elf
         return self.built[key]
 
-    def machine(self, elf: Path, part: Part | str = "stm32l4r5zi", regions: Sequence[str] = (), **options: object) -> Machine:
+    def machine(
+        self, elf: Path, part: Part | str = "stm32l4r5zi", regions: Sequence[str] = (), **options: object
+    ) -> Machine:
         """A machine that holds a program, with a clock."""
         image = load_image(elf)
         target = load_part(part) if isinstance(part, str) else part
@@ -113,11 +127,17 @@ class Bench:
         options.setdefault("clock", KeysClock(core))
         options.setdefault("budget", 20_000_000)
         return Machine(
-            image, target, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE,
-            regions=[MeasuredRegion(name, image.symbol(name).address) for name in regions], **options,  # type: ignore[arg-type]
+            image,
+            target,
+            depth=core.context_blocks,
+            predict=core.pipeline is Pipeline.DUAL_ISSUE,
+            regions=[MeasuredRegion(name, image.symbol(name).address) for name in regions],
+            **options,  # type: ignore[arg-type]
         )
 
-    def run(self, source: str, *flags: str, part: str = "stm32l4r5zi", regions: Sequence[str] = (), **options: object) -> Ran:
+    def run(
+        self, source: str, *flags: str, part: str = "stm32l4r5zi", regions: Sequence[str] = (), **options: object
+    ) -> Ran:
         """Run C code (a function ``program``) until it is done."""
         core = load_core(load_part(part).core)
         fpu = "fpv5-d16" if core.name == "cortex-m7" else "fpv4-sp-d16"

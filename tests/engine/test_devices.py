@@ -24,7 +24,9 @@ def test_the_bus_reads_and_writes_parts_of_words() -> None:
     bus, _, written = make_bus()
     bus.add(Storage("block", 0x40000000, 0x100))
     assert bus.write(0x40000004, 4, 0x11223344) and bus.write(0x40000006, 1, 0xAA) and bus.write(0x40000004, 2, 0xBBCC)
-    assert bus.read(0x40000004, 4) == 0x11AABBCC and bus.read(0x40000007, 1) == 0x11 and bus.read(0x40000006, 2) == 0x11AA
+    assert (
+        bus.read(0x40000004, 4) == 0x11AABBCC and bus.read(0x40000007, 1) == 0x11 and bus.read(0x40000006, 2) == 0x11AA
+    )
     assert bus.read(0x40000100, 4) is None and not bus.write(0x3FFFFFFF, 1, 0)
     assert [address for address, _ in written] == [0x40000004, 0x40000006, 0x40000004]
 
@@ -80,7 +82,10 @@ def test_every_uart_sends_and_receives_by_its_own_registers(model: object) -> No
         uart.update()
     for byte in b"hi":
         received = [(bit, says) for bit, says in uart.model.bits if says in ("received", "empty")]
-        status = [bool(uart.read(registers[bit.register].offset) >> bit.bit & 1) == (says == "received") for bit, says in received]
+        status = [
+            bool(uart.read(registers[bit.register].offset) >> bit.bit & 1) == (says == "received")
+            for bit, says in received
+        ]
         assert status and not any(status)
         around.due.pop()()  # type: ignore[operator]
         assert all(bool(uart.read(registers[b.register].offset) >> b.bit & 1) == (s == "received") for b, s in received)
@@ -130,7 +135,8 @@ def test_uart_input_comes_by_interrupt_at_the_pace_of_the_line(bench: Bench) -> 
           R(0x40013828) = 'o'; R(0x40013828) = 'k';
         }
         """,
-        uart_input={"usart1": b"12345"}, clock_hz=1_152_000,
+        uart_input={"usart1": b"12345"},
+        clock_hz=1_152_000,
     )
     assert bytes(ran.word("got", k) for k in range(5)) == b"12345"
     assert bytes(ran.machine.output["usart1"]) == b"ok"
@@ -203,7 +209,9 @@ def test_semihosting_prints_reads_and_ends(bench: Bench) -> None:
 
 
 def test_itm_port_zero_is_text(bench: Bench) -> None:
-    ran = bench.run("void program(void) { while (!(R(0xE0000000) & 1)) ; *(volatile uint8_t *)0xE0000000 = 'x'; R(0xE0000004) = 1; }")
+    ran = bench.run(
+        "void program(void) { while (!(R(0xE0000000) & 1)) ; *(volatile uint8_t *)0xE0000000 = 'x'; R(0xE0000004) = 1; }"
+    )
     assert bytes(ran.machine.output["itm"]) == b"x"
 
 
@@ -215,8 +223,8 @@ def test_caches_of_an_m7_can_be_enabled_as_cmsis_does(bench: Bench) -> None:
           R(0xE000EF50) = 0; R(0xE000ED14) |= 1 << 17; isb();
           R(0xE000ED84) = 0; isb();
           uint32_t id = R(0xE000ED80), s = id >> 13 & 0x7FFF; sets = s + 1; ways = (id >> 3 & 0x3FF) + 1;
-          do { uint32_t w = id >> 3 & 0x3FF; do { R(0xE000EF60) = s << 5 | w << 30; } while (w-- != 0); } while (s-- != 0);
-          R(0xE000ED14) |= 1 << 16; isb();
+          do { uint32_t w = id >> 3 & 0x3FF; do { R(0xE000EF60) = s << 5 | w << 30; } while (w-- != 0); } while (s-- !=
+          0); R(0xE000ED14) |= 1 << 16; isb();
           on = R(0xE000ED14);
         }
         """,

@@ -18,7 +18,8 @@ PROGRAMS = {
         void program(void) {
           for (int k = 0; k < 200; ++k) {
             int32_t x = (k * 37) % 64, y;
-            __asm volatile("cmp %1, #20\\n ittte lt\\n ldrlt %0, [%2, %1, lsl #2]\\n addlt %0, #3\\n strlt %0, [%2, %1, lsl #2]\\n movge %0, %1"
+            __asm volatile("cmp %1, #20\\n ittte lt\\n ldrlt %0, [%2, %1, lsl #2]\\n addlt %0, #3\\n strlt %0, [%2, %1,
+            lsl #2]\\n movge %0, %1"
                            : "=&r"(y) : "r"(x), "r"(out) : "cc", "memory");
             out[(x + y) & 63] += y;
           }
@@ -34,8 +35,9 @@ PROGRAMS = {
         void program(void) {
           for (uint32_t k = 0; k < 300; ++k)
             switch ((k * 2654435761u) >> 29) {
-              case 0: out[0] += k; break; case 1: out[1] ^= k; break; case 2: out[2] -= 3; break; case 3: out[3] += out[2]; break;
-              case 4: out[4] *= 3; break; case 5: out[5] = ~out[5]; break; case 6: out[6] += out[5] & 7; break; default: out[7]++;
+              case 0: out[0] += k; break; case 1: out[1] ^= k; break; case 2: out[2] -= 3; break; case 3: out[3] +=
+              out[2]; break; case 4: out[4] *= 3; break; case 5: out[5] = ~out[5]; break; case 6: out[6] += out[5] & 7;
+              break; default: out[7]++;
             }
         }
     """,
@@ -50,7 +52,8 @@ PROGRAMS = {
         void program(void) {
           CPACR = 0xF << 20; isb();
           float s = 0.5f;
-          for (int k = 1; k < 100; ++k) { s = s * 1.25f + 1.0f / (float)k; if (s > 100.0f) s -= 99.5f; out[k & 15] = s; }
+          for (int k = 1; k < 100; ++k) { s = s * 1.25f + 1.0f / (float)k; if (s > 100.0f) s -= 99.5f; out[k & 15] = s;
+          }
         }
     """,
 }
@@ -89,7 +92,9 @@ def test_blocks_count_what_stepping_executes(bench: Bench, name: str, part: str)
     conditional = {a for it in its for a in range(it + 2, it + 18)}
     assert differing <= conditional and (differing or name != "it_blocks")
     assert all(stepped[a] <= expected[a] for a in expected) and set(stepped) <= set(expected)
-    assert machine.read(machine.image.symbol("out").address, 32) == counted.machine.read(counted.machine.image.symbol("out").address, 32)
+    assert machine.read(machine.image.symbol("out").address, 32) == counted.machine.read(
+        counted.machine.image.symbol("out").address, 32
+    )
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -104,7 +109,7 @@ def test_recording_and_no_counting_give_the_same(bench: Bench, name: str) -> Non
     assert recorded.run.exceptions == counted.run.exceptions
     stream = np.concatenate(events)
     assert int((stream >= np.uint64(layout.EVENT_BLOCK)).sum()) == int(counted.run.executions.sum())
-    if name != "handlers":                                       # interrupts come between counted blocks
+    if name != "handlers":  # interrupts come between counted blocks
         plain = bench.machine(bench.build(PROGRAMS[name]), count=False)
         plain.run_to(plain.image.symbol("done").address)
         assert plain.read(out.address, out.bytes) == expected

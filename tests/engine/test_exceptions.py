@@ -235,3 +235,15 @@ def test_stack_overflow_names_what_lies_below(bench: Bench) -> None:
 def test_a_reset_request_ends_the_run(bench: Bench) -> None:
     with pytest.raises(FaultError, match="asked for a reset"):
         bench.run("void program(void) { R(0xE000ED0C) = 0x05FA0004; isb(); }")
+
+
+def test_a_region_that_is_not_left_is_known(bench: Bench) -> None:
+    ran = bench.run(
+        "__attribute__((noinline)) void stuck(void) { done(); } void program(void) { stuck(); __asm volatile(\"\"); }", regions=["stuck", "program"]
+    )
+    assert ran.machine.open_regions() == (0, 1)
+
+
+def test_a_fault_handler_that_touches_an_unknown_register_does_not_hide_the_fault(bench: Bench) -> None:
+    with pytest.raises(FaultError, match="udf #1"):
+        bench.run("void hard_fault(void) { R(0x40000000) = 1; } void program(void) { __asm volatile(\"udf 1\"); }")

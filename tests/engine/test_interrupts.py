@@ -11,7 +11,13 @@ MASKS = st.builds(Masks, st.booleans(), st.booleans(), st.integers(0, 255))
 
 
 def test_names() -> None:
-    assert [exception_name(n) for n in (3, 14, 15, 16, 53)] == ["HardFault", "PendSV", "SysTick", "interrupt 0", "interrupt 37"]
+    assert [exception_name(n) for n in (3, 14, 15, 16, 53)] == [
+        "HardFault",
+        "PendSV",
+        "SysTick",
+        "interrupt 0",
+        "interrupt 37",
+    ]
 
 
 def test_a_part_keeps_only_the_priority_bits_it_has() -> None:
@@ -29,7 +35,7 @@ def test_grouping_makes_sub_priorities_that_do_not_preempt() -> None:
     state.enter(16)
     state.pending.add(17)
     assert state.next(Masks()) == 17
-    state.set_grouping(5)                       # bits 5 and below are sub-priorities
+    state.set_grouping(5)  # bits 5 and below are sub-priorities
     assert state.next(Masks()) is None
     state.leave(16)
     assert state.next(Masks()) == 17

@@ -1,9 +1,9 @@
 """The native block hook: what ran after what, counted at the speed of the emulator.
 
-The emulator calls ``on_block`` at the start of every block. The hook walks an automaton whose states are (phase, the last
-blocks); a transition is one key of `tinysim.counts.Counts` in one phase, and all it usually does is add one to it. A *phase*
-is the chain of markers (measured functions, stretches, layers, single calls) that are open. All tables live in NumPy arrays that
-Python made; ``header`` holds their addresses, so the compiled hook has no state of its own.
+The emulator calls ``on_block`` at the start of every block. The hook walks an automaton whose states are (phase, the
+last blocks); a transition is one key of `tinysim.counts.Counts` in one phase, and all it usually does is add one to it.
+A *phase* is the chain of markers (measured functions, stretches, layers, single calls) that are open. All tables live
+in NumPy arrays that Python made; ``header`` holds their addresses, so the compiled hook has no state of its own.
 """
 
 # mypy: disable-error-code="no-any-return,return-value,assignment"
@@ -148,7 +148,7 @@ def ending(first: int, second: int, wide: int) -> int:
         if first & 0xF000 == 0xD000 and (first >> 8) & 15 < 14:
             return CONDITIONAL
         if first & 0xF500 == 0xB100:
-            return CONDITIONAL                       # CBZ, CBNZ
+            return CONDITIONAL  # CBZ, CBNZ
         if first & 0xF800 == 0xE000:
             return JUMP
         if first & 0xFF80 == 0x4700:
@@ -156,47 +156,49 @@ def ending(first: int, second: int, wide: int) -> int:
         if first & 0xFF80 == 0x4780:
             return CALL_INDIRECT
         if first & 0xFF00 == 0xBD00:
-            return RETURN                            # POP {..., PC}
+            return RETURN  # POP {..., PC}
         if first & 0xFF87 == 0x4687 or first & 0xFF87 == 0x4487:
-            return INDIRECT                          # MOV PC, ADD PC
+            return INDIRECT  # MOV PC, ADD PC
         return PLAIN
     if first & 0xF800 == 0xF000 and second & 0x8000:
         if second & 0x5000 == 0x5000:
-            return CALL                              # BL
+            return CALL  # BL
         if second & 0x1000:
-            return JUMP                              # B.W
+            return JUMP  # B.W
         if second & 0x5000 == 0 and (first >> 7) & 7 != 7:
-            return CONDITIONAL                       # B<cond>.W
+            return CONDITIONAL  # B<cond>.W
         return PLAIN
     if first & 0xFFF0 == 0xE8D0 and second & 0xFFE0 == 0xF000:
-        return INDIRECT                              # TBB, TBH
+        return INDIRECT  # TBB, TBH
     if first & 0xFE50 == 0xE810 and second & 0x8000:
-        return RETURN if first & 15 == 13 else INDIRECT      # LDM with PC
+        return RETURN if first & 15 == 13 else INDIRECT  # LDM with PC
     if first & 0xFF70 == 0xF850 and second & 0xF000 == 0xF000:
-        return RETURN if first & 15 == 13 else INDIRECT      # LDR PC
+        return RETURN if first & 15 == 13 else INDIRECT  # LDR PC
     return PLAIN
 
 
 @native
 def moves_stack(first: int, second: int, wide: int) -> bool:
-    """Whether an instruction gives the stack pointer a value from elsewhere, as longjmp, an unwinder or a switch of stacks does."""
+    """Whether an instruction gives the stack pointer a value from elsewhere, as longjmp, an unwinder or a switch of
+    stacks does.
+    """
     if not wide:
-        return first & 0xFF87 == 0x4685                          # MOV SP, Rm
+        return first & 0xFF87 == 0x4685  # MOV SP, Rm
     if first & 0xFF70 == 0xF850 and second & 0xF000 == 0xD000:
-        return True                                              # LDR SP
+        return True  # LDR SP
     if first == 0xEA4F and second & 0x0F00 == 0x0D00:
-        return True                                              # MOV.W SP, Rm
-    return first & 0xFFF0 == 0xF380 and second & 0xFFFE == 0x8808    # MSR MSP or PSP
+        return True  # MOV.W SP, Rm
+    return first & 0xFFF0 == 0xF380 and second & 0xFFFE == 0x8808  # MSR MSP or PSP
 
 
 @native
 def _look_at_block(uc: Any, header: Any, block: Any) -> None:
     """How the block ends, whether it holds an IT instruction, and whether it moves the stack pointer elsewhere."""
     address, size = block[B_ADDRESS], block[B_SIZE]
-    code = header[SCRATCH + 1:]
+    code = header[SCRATCH + 1 :]
     kind = PLAIN
     done = 0
-    while done < size:                               # instructions have two lengths: walk from the start
+    while done < size:  # instructions have two lengths: walk from the start
         code[0] = 0
         read_memory(uc, np.uint64(address + done), code.ctypes, np.uint64(4))
         first, second = code[0] & 0xFFFF, (code[0] >> 16) & 0xFFFF
@@ -205,7 +207,7 @@ def _look_at_block(uc: Any, header: Any, block: Any) -> None:
         if first & 0xFF00 == 0xBF00 and first & 15:
             block[B_CONDITIONAL] = 1
         if header[FPU_OFF] and wide and first & 0xEC00 == 0xEC00 and second & 0x0E00 == 0x0A00:
-            header[STOP] = NO_FPU                        # coprocessors 10 and 11: the emulator would run it all the same
+            header[STOP] = NO_FPU  # coprocessors 10 and 11: the emulator would run it all the same
         if moves_stack(first, second, wide):
             block[B_SITE] |= MOVES_STACK
         done += 4 if wide else 2
@@ -224,7 +226,7 @@ def _block_number(uc: Any, header: Any, address: int, size: int) -> int:
         return 0
     header[BLOCKS] = number + 1
     table[2 * at], table[2 * at + 1] = ((address << 16) | size) + 1, number
-    block = words(header[P_BLOCK], MAX_BLOCKS * ROW)[number * ROW:]
+    block = words(header[P_BLOCK], MAX_BLOCKS * ROW)[number * ROW :]
     block[B_ADDRESS], block[B_SIZE] = address, size
     _look_at_block(uc, header, block)
     branches = words(header[P_BRANCH_HASH], 2 * HASH_BRANCHES)
@@ -248,7 +250,7 @@ def _state_after(header: Any, state: int, block: int, phase: int) -> int:
     new = np.zeros(PATH, np.int64)
     for k in range(depth - 1):
         new[k] = paths[state * PATH + k + 1]
-    new[depth - 1] = block + 1                       # 0 stands for no block
+    new[depth - 1] = block + 1  # 0 stands for no block
     return _state(header, new, block, phase, state)
 
 
@@ -287,7 +289,7 @@ def _state(header: Any, new: Any, block: int, phase: int, otherwise: int) -> int
     table[2 * at], table[2 * at + 1] = key + 1, number
     for k in range(depth):
         paths[number * PATH + k] = new[k]
-    row = states[number * ROW:]
+    row = states[number * ROW :]
     row[S_PHASE], row[S_BLOCK] = phase, block
     row[S_FLAGS] = words(header[P_BLOCK], MAX_BLOCKS * ROW)[block * ROW + B_SITE]
     return number
@@ -307,7 +309,7 @@ def _transition(uc: Any, header: Any, state: int, block: int, phase: int) -> int
         return 0
     header[TRANSITIONS] = number + 1
     table[2 * at], table[2 * at + 1] = key + 1, number
-    row = words(header[P_TRANSITION], MAX_TRANSITIONS * ROW)[number * ROW:]
+    row = words(header[P_TRANSITION], MAX_TRANSITIONS * ROW)[number * ROW :]
     row[T_NEXT] = _state_after(header, state, block, phase)
     row[T_BLOCK], row[T_FROM] = block, state
     # a path never seen before is where a deeper stack can appear
@@ -319,7 +321,7 @@ def _transition(uc: Any, header: Any, state: int, block: int, phase: int) -> int
             phases[above * ROW + H_LOWEST_SP] = sp
         marker = phases[above * ROW + H_MARKER]
         if above == 0 or (marker >= EXCEPTION_MARKER and marker < FUNCTION_MARKER):
-            break                                        # a handler or a task has a stack of its own, or may have
+            break  # a handler or a task has a stack of its own, or may have
         above = phases[above * ROW + H_PARENT]
     return number
 
@@ -350,7 +352,7 @@ def _seldom(uc: Any, header: Any, address: int, size: int) -> int:
         if markers[k * ROW + M_ADDRESS] == address:
             plain = False
             if not is_open(header, header[BASE], markers[k * ROW + M_ID]):
-                phase = open_stretch(header, markers[k * ROW:])
+                phase = open_stretch(header, markers[k * ROW :])
     called = False
     if flags & AFTER_SITE and header[LAYERS]:
         plain = False
@@ -368,15 +370,15 @@ def _seldom(uc: Any, header: Any, address: int, size: int) -> int:
     if phase != before:
         plain = False
     if size == 2 and header[STOP] == RUNNING:
-        code = header[SCRATCH + 1:]
+        code = header[SCRATCH + 1 :]
         code[0] = 0
         read_memory(uc, np.uint64(address), code.ctypes, np.uint64(2))
-        if code[0] & 0xFFFF == 0xE7FE:               # a branch to itself
+        if code[0] & 0xFFFF == 0xE7FE:  # a branch to itself
             header[STOP] = IDLE
             stop_emulator(uc)
     transition = _transition(uc, header, state, block, phase)
     if plain:
-        row = states[state * ROW:]
+        row = states[state * ROW :]
         if row[S_KEY0] == 0:
             row[S_KEY0], row[S_T0] = (address << 16) | size, transition
         elif row[S_KEY1] == 0:
@@ -390,8 +392,9 @@ def _predict(header: Any, transition: Any, block: Any, address: int) -> int:
 
     Returns bit 0 when the predictor without history was wrong, bit 1 for the one with history.
 
-    Conditional branches: a 2-bit counter for each branch (backward taken, forward not, at first sight), and the same with 8 bits of
-    global history. Returns: a stack of eight. Other indirect branches: the last target. Structure: Cortex-M7 timing facts, section 7.
+    Conditional branches: a 2-bit counter for each branch (backward taken, forward not, at first sight), and the same
+    with 8 bits of global history. Returns: a stack of eight. Other indirect branches: the last target. Structure:
+    Cortex-M7 timing facts, section 7.
     """
     kind = block[B_KIND]
     after = block[B_ADDRESS] + block[B_SIZE]
@@ -414,7 +417,7 @@ def _predict(header: Any, transition: Any, block: Any, address: int) -> int:
                 missed |= 1 << k
             patterns[at] = min(4, counter + 1) if taken else max(1, counter - 1)
         header[HISTORY] = (header[HISTORY] << 1 | taken) & 255
-    elif kind == CALL or kind == CALL_INDIRECT:
+    elif kind == CALL or kind == CALL_INDIRECT:  # noqa: SIM109 - compiled code compares numbers faster than it searches tuples
         stack = words(header[P_RETURN], 8)
         stack[header[RETURNS] & 7] = after
         header[RETURNS] += 1
@@ -439,10 +442,10 @@ def _predict(header: Any, transition: Any, block: Any, address: int) -> int:
 def _step(uc: Any, address: int, size: int, data: Any, predict: bool, record: bool) -> None:
     header = carray(data, (HEADER,), np.int64)
     if record and header[EVENTS] > header[EVENT_LIMIT]:
-        header[STOP] = DRAIN                         # before the block is counted: it starts again when the events are taken
+        header[STOP] = DRAIN  # before the block is counted: it starts again when the events are taken
         stop_emulator(uc)
         return
-    if header[HALFWORDS] >= header[BUDGET]:          # likewise
+    if header[HALFWORDS] >= header[BUDGET]:  # likewise
         if header[STOP] == RUNNING:
             header[STOP] = OVER_BUDGET
         stop_emulator(uc)
@@ -451,7 +454,7 @@ def _step(uc: Any, address: int, size: int, data: Any, predict: bool, record: bo
     here = np.int64(address)
     key = (here << 16) | np.int64(size)
     states = words(header[P_STATE], MAX_STATES * ROW)
-    row = states[header[CURRENT] * ROW:]
+    row = states[header[CURRENT] * ROW :]
     if here == header[WATCH]:
         number = _seldom(uc, header, here, np.int64(size))
     elif row[S_KEY0] == key:
@@ -464,11 +467,11 @@ def _step(uc: Any, address: int, size: int, data: Any, predict: bool, record: bo
         header[HALFWORDS] -= size >> 1
         stop_emulator(uc)
         return
-    transition = words(header[P_TRANSITION], MAX_TRANSITIONS * ROW)[number * ROW:]
+    transition = words(header[P_TRANSITION], MAX_TRANSITIONS * ROW)[number * ROW :]
     transition[T_COUNT] += 1
     missed = 0
     if predict:
-        missed = _predict(header, transition, words(header[P_BLOCK], MAX_BLOCKS * ROW)[row[S_BLOCK] * ROW:], here)
+        missed = _predict(header, transition, words(header[P_BLOCK], MAX_BLOCKS * ROW)[row[S_BLOCK] * ROW :], here)
     header[CURRENT] = transition[T_NEXT]
     if record:
         events = carray(pointer(header[P_EVENT]), (header[EVENT_LIMIT] + EVENTS_OF_A_BLOCK,), np.uint64)
@@ -478,7 +481,9 @@ def _step(uc: Any, address: int, size: int, data: Any, predict: bool, record: bo
             events[header[EVENTS]] = np.uint64(EVENT_MARK) | np.uint64(phase)
             header[EVENTS] += 1
         header[CONDITIONAL_CODE] = words(header[P_BLOCK], MAX_BLOCKS * ROW)[transition[T_BLOCK] * ROW + B_CONDITIONAL]
-        events[header[EVENTS]] = np.uint64(EVENT_BLOCK) | np.uint64(missed * EVENT_MISSED) | np.uint64(transition[T_BLOCK])
+        events[header[EVENTS]] = (
+            np.uint64(EVENT_BLOCK) | np.uint64(missed * EVENT_MISSED) | np.uint64(transition[T_BLOCK])
+        )
         header[EVENTS] += 1
     if header[STOP] == FULL:
         stop_emulator(uc)
@@ -519,7 +524,8 @@ def on_access(uc: Any, kind: int, address: int, size: int, _value: int, data: An
         word |= np.uint64(EVENT_WRITE)
     events[at] = word
     header[EVENTS] = at + 1
-    # a hooked access inside an IT block leaves stale IT state behind (unicorn issue 2309): later instructions would be skipped
+    # a hooked access inside an IT block leaves stale IT state behind (unicorn issue 2309): later instructions would be
+    # skipped
     if header[CONDITIONAL_CODE] and register(uc, header, UC_ARM_REG_XPSR) & STALE_IT:
         header[SCRATCH] &= ~STALE_IT
         write_register(uc, np.int32(UC_ARM_REG_XPSR), header[SCRATCH:].ctypes)

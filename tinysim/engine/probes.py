@@ -1,7 +1,8 @@
-"""Native hooks on single instructions whose cost depends on data: conditional transfers inside IT blocks, and divisions.
+"""Native hooks on single instructions whose cost depends on data: conditional transfers inside IT blocks, and
+divisions.
 
-The block hook says how often a block ran, not whether a conditional load in it was carried out, nor what a division was given.
-Both are seldom, so they get a hook of their own at their address and cost nothing elsewhere.
+The block hook says how often a block ran, not whether a conditional load in it was carried out, nor what a division was
+given. Both are seldom, so they get a hook of their own at their address and cost nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from tinysim.engine.layout import read_register
 from tinysim.image import Image
 from tinysim.native import native, native_callback
 
-__all__ = ["Conditional", "Division", "Probes", "divisions_of", "find_probes", "on_division", "on_execution", "predication_of"]
+__all__ = [
+    "Conditional",
+    "Division",
+    "Probes",
+    "divisions_of",
+    "find_probes",
+    "on_division",
+    "on_execution",
+    "predication_of",
+]
 
 QUOTIENT_BITS = 34
 _FIRST_REGISTER = 66  # UC_ARM_REG_R0
@@ -28,9 +38,11 @@ _SIGNATURE = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr
 
 @dataclass(frozen=True, slots=True)
 class Conditional:
-    """An IT block with transfers in it. Watching its first instruction says how often each of the others was carried out.
+    """An IT block with transfers in it. Watching its first instruction says how often each of the others was carried
+    out.
 
-    ``address``: of that instruction, which runs when the condition holds. ``transfers``: (address, whether it runs when the first one does).
+    ``address``: of that instruction, which runs when the condition holds. ``transfers``: (address, whether it runs when
+    the first one does).
     """
 
     address: int
@@ -56,7 +68,9 @@ class Probes:
 
 
 def _halfwords(image: Image) -> Iterator[tuple[int, NDArray[np.uint16]]]:
-    """The code as (address, halfwords): of the sections that hold code, or of the executable segments of a file without sections."""
+    """The code as (address, halfwords): of the sections that hold code, or of the executable segments of a file without
+    sections.
+    """
     spans = [(s.address, s.bytes) for s in image.sections if s.executable and s.stored]
     spans = spans or [(s.address, len(s.data)) for s in image.segments if s.executable]
     for address, size in spans:
@@ -65,7 +79,8 @@ def _halfwords(image: Image) -> Iterator[tuple[int, NDArray[np.uint16]]]:
 
 
 def _transfers(first: int) -> bool:
-    """Whether an instruction with this first halfword moves data to or from memory or takes several cycles in the FPU."""
+    """Whether an instruction with this first halfword moves data to or from memory or takes several cycles in the FPU.
+    """
     if _wide(first):
         return first & 0xFE00 in (0xE800, 0xF800) or first & 0xFC00 == 0xEC00
     return first & 0xF800 == 0x4800 or 0x5000 <= first < 0xA000 or first & 0xF600 == 0xB400 or first & 0xF000 == 0xC000
@@ -94,7 +109,10 @@ def _conditional(base: int, words: NDArray[np.uint16], index: int) -> Conditiona
 
 
 def find_probes(image: Image) -> Probes:
-    """Every place in a program's code that looks like one of the two kinds. A hook on data that only looks so never fires."""
+    """Every place in a program's code that looks like one of the two kinds.
+
+    A hook on data that only looks so never fires.
+    """
     conditional: list[Conditional] = []
     divisions: list[Division] = []
     for base, words in _halfwords(image):
@@ -131,7 +149,9 @@ def _significant_bits(value: int) -> int:
 
 @native_callback(_SIGNATURE)
 def on_division(uc: Any, _address: int, _size: int, data: Any) -> None:
-    """Sort one division by the bits of its quotient: (dividend register, divisor register, signed, scratch, then 34 counters)."""
+    """Sort one division by the bits of its quotient: (dividend register, divisor register, signed, scratch, then 34
+    counters).
+    """
     words = carray(data, (4 + QUOTIENT_BITS,), np.int64)
     scratch = words[3:]
     scratch[0] = 0
@@ -154,10 +174,13 @@ def on_division(uc: Any, _address: int, _size: int, data: Any) -> None:
     words[4 + index] += 1
 
 
-def predication_of(blocks: tuple[Conditional, ...], held: NDArray[np.int64], totals: Mapping[int, int]) -> dict[int, float]:
+def predication_of(
+    blocks: tuple[Conditional, ...], held: NDArray[np.int64], totals: Mapping[int, int]
+) -> dict[int, float]:
     """Instruction address -> fraction of its executions in which its condition held.
 
-    ``held``: how often each block's first instruction was carried out; ``totals``: how often it was reached, by address.
+    ``held``: how often each block's first instruction was carried out; ``totals``: how often it was reached, by
+    address.
     """
     fractions = {}
     for block, times in zip(blocks, held, strict=True):

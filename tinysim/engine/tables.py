@@ -199,6 +199,25 @@ class Tables:
         state = int(self.header[layout.CURRENT])
         return tuple(int(block) - 1 for block in self._arrays[layout.P_PATH].reshape(-1, layout.PATH)[state, :depth])
 
+    def open_markers(self, pc: int, sp: int) -> set[int]:
+        """The markers that are open: of what runs, and of every task that is suspended.
+
+        A function that has returned to ``pc`` with the stack pointer at ``sp`` is closed by the block that starts there:
+        it is no longer open though that block has not run.
+        """
+        c = layout
+        frames = self._arrays[c.P_FRAME].reshape(-1, c.ROW)[: int(self.header[c.FRAMES])]
+        returned = (frames[:, c.F_RETURN] == pc) & (frames[:, c.F_SP] == sp)
+        found = set(frames[~returned, c.F_MARKER].tolist())
+        for frames, _, _ in self._suspended.values():
+            found |= set(frames[:, c.F_MARKER].tolist())
+        phases = self._arrays[c.P_PHASE].reshape(-1, c.ROW)
+        stretch = int(self.header[c.BASE])
+        while stretch:
+            found.add(int(phases[stretch, c.H_MARKER]))
+            stretch = int(phases[stretch, c.H_PARENT])
+        return found
+
     def block(self, number: int) -> tuple[int, int]:
         """Address and size of a block by number."""
         row = self._arrays[layout.P_BLOCK].reshape(-1, layout.ROW)[number]

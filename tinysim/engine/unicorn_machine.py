@@ -441,7 +441,13 @@ class Machine:
                 f"the program asked for a reset near {self.image.where(self.pc)}", hint="a reset ends the measurement"
             )
         if self._unanswered is not None:
-            self._take_fault(self._refusals.unanswered(self._unanswered, self.pc))
+            try:
+                taken = self._refusals.unanswered(self._unanswered, self.pc)
+            except FaultError as refused:
+                if self.exceptions.in_fault:
+                    raise self.exceptions.error() from refused
+                raise
+            self._take_fault(taken)
             return None
         if stop == layout.FULL:
             raise EngineError(
@@ -593,6 +599,11 @@ class Machine:
     def tables(self) -> Tables:
         """The counters, for a `Clock`."""
         return self._tables
+
+    def open_regions(self) -> tuple[int, ...]:
+        """The numbers of the regions that were entered and not left."""
+        markers = self._tables.open_markers(self.pc, self.register("sp"))
+        return tuple(number for number in range(len(self._regions)) if number in markers)
 
     def known_blocks(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Addresses and sizes, in bytes, of all blocks seen so far."""
