@@ -1,4 +1,5 @@
-"""How much counting and pricing cost, as ratios within one run. Usage: python benchmarks/speed.py [MODEL.tflite] [--part PART]
+"""How much counting and pricing cost, as ratios within one run. Usage: python benchmarks/speed.py [MODEL.tflite]
+[--part PART]
 
 Every figure is a median of several runs; the runs that are compared alternate, so that a busy computer slows both.
 """
@@ -11,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tinysim.sizing import BuildOptions, build_fitting, set_up
 from tinysim.core import Pipeline, load_core
 from tinysim.engine.run import MeasuredRegion
 from tinysim.engine.unicorn_machine import Machine
@@ -21,6 +21,7 @@ from tinysim.image import Image, load_image
 from tinysim.layers import interpreter_loop
 from tinysim.model import load_model
 from tinysim.part import load_part
+from tinysim.sizing import BuildOptions, build_fitting, set_up
 
 ROUNDS = 5
 
@@ -47,9 +48,15 @@ def main() -> None:
     def machine(image: Image, *, count: bool, predict: bool = False) -> Machine:
         loop = interpreter_loop(image)
         result = Machine(
-            image, part, depth=core.context_blocks, predict=predict, count=count,
+            image,
+            part,
+            depth=core.context_blocks,
+            predict=predict,
+            count=count,
             regions=[MeasuredRegion("invoke", image.symbol("tinysim_invoke").address)],
-            layers_in=loop.entry, layer_sites=loop.sites, layer_count=len(model.operators),
+            layers_in=loop.entry,
+            layer_sites=loop.sites,
+            layer_count=len(model.operators),
         )
         set_up(result, model)
         result.skip_call()

@@ -19,7 +19,12 @@ PART = "stm32l4r5zi"
 def test_the_sampler_prints_the_cycles_that_are_estimated(examples: Callable[[str], Path], ideal: bool) -> None:
     text = b"hello world, this is a test of the ring"
     result, measured = measure(
-        examples("sampler"), PART, functions=["process", "filter"], until="finished", uart=text, memory=MemoryOptions(ideal=ideal)
+        examples("sampler"),
+        PART,
+        functions=["process", "filter"],
+        until="finished",
+        uart=text,
+        memory=MemoryOptions(ideal=ideal),
     )
     lines = re.findall(r"bytes (\d+) cycles (\d+) level (\d+)", measured.observed.output["usart1"])
     assert len(lines) == 4 and sum(int(count) for count, _, _ in lines) == len(text) == result.regions[1].calls

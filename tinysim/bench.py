@@ -31,8 +31,9 @@ from tinysim.timing.stream import StreamCosts
 from tinysim.units import parse_hz
 
 if TYPE_CHECKING:
-    from tinysim.renode.machine import RenodeMachine
     from numpy.typing import NDArray
+
+    from tinysim.renode.machine import RenodeMachine
 
 __all__ = ["BuildOptions", "Inference", "Inputs", "Job", "Measured", "MemoryOptions", "Progress", "bench"]
 
@@ -55,16 +56,17 @@ def bench(
 ) -> list[Result]:
     """Build, run and price one inference of each model on each part at each clock.
 
-    ``clock``: hertz, or text such as ``"120MHz"``; several for several results; default: each part's maximum. ``memory``: what to take
-    instead of the part's own memory system as a vendor's start-up code sets it. ``core``: a core file of your own, such as
-    `tinysim calibrate` writes, instead of the part's core. ``repeat``: inferences to run; the last one counts, the
-    first is reported beside it. ``inputs``: files with the model's inputs (.npy, .npz or raw); default: seeded random ones. Returns one
-    Result for each (model, part, clock), in that order.
+    ``clock``: hertz, or text such as ``"120MHz"``; several for several results; default: each part's maximum.
+    ``memory``: what to take instead of the part's own memory system as a vendor's start-up code sets it. ``core``: a
+    core file of your own, such as `tinysim calibrate` writes, instead of the part's core. ``repeat``: inferences to
+    run; the last one counts, the first is reported beside it. ``inputs``: files with the model's inputs (.npy, .npz or
+    raw); default: seeded random ones. Returns one Result for each (model, part, clock), in that order.
 
-    ``engine``: ``unicorn``, or ``renode`` where it is installed (``renode``: where it is); Renode shows no data accesses, so memory is
-    ideal then.
+    ``engine``: ``unicorn``, or ``renode`` where it is installed (``renode``: where it is); Renode shows no data
+    accesses, so memory is ideal then.
 
-    Raises InputError, among them ModelError, PartError, CapacityError (your input), ToolchainError, FaultError, UnpricedError (could not measure).
+    Raises InputError, among them ModelError, PartError, CapacityError (your input), ToolchainError, FaultError,
+    UnpricedError (could not measure).
     """
     if engine not in ("unicorn", "renode"):
         raise InputError(f"no engine {engine!r}", hint="use unicorn or renode")
@@ -72,21 +74,34 @@ def bench(
     if engine == "renode":
         memory = dataclasses.replace(memory, ideal=True)
     paths = [models] if isinstance(models, str | Path) else list(models)
-    parts = [p if isinstance(p, Part) else load_part(p) for p in ([part] if isinstance(part, str | Path | Part) else part)]
+    parts = [
+        p if isinstance(p, Part) else load_part(p) for p in ([part] if isinstance(part, str | Path | Part) else part)
+    ]
     if not paths or not parts:
-        raise InputError(f"no {'part' if paths else 'model'} was given", hint="name at least one; `tinysim parts` lists the parts")
+        raise InputError(
+            f"no {'part' if paths else 'model'} was given", hint="name at least one; `tinysim parts` lists the parts"
+        )
     if repeat < 1:
         raise InputError(f"{repeat} inferences cannot be measured", hint="use --repeat 1 or more")
     clocks = [clock] if isinstance(clock, str | int) else list(clock or [])
-    wanted = {p.name: [p.check_clock(parse_hz(c) if isinstance(c, str) else c) for c in clocks] or [p.default_clock_hz] for p in parts}
+    wanted = {
+        p.name: [p.check_clock(parse_hz(c) if isinstance(c, str) else c) for c in clocks] or [p.default_clock_hz]
+        for p in parts
+    }
     loaded = [load_model(path) for path in paths]
     for model in loaded:
         check_supported(model)
     jobs: list[tuple[Job, Firmware]] = []
     for model in loaded:
-        given = Inputs(load_inputs(model, inputs), "given") if inputs else Inputs(seeded_inputs(model, seed), f"seed {seed}")
+        given = (
+            Inputs(load_inputs(model, inputs), "given")
+            if inputs
+            else Inputs(seeded_inputs(model, seed), f"seed {seed}")
+        )
         for target in parts:
-            job = Job(model, memory.placed(target), options, memory, given, core, repeat, max_instructions, engine, renode)
+            job = Job(
+                model, memory.placed(target), options, memory, given, core, repeat, max_instructions, engine, renode
+            )
             jobs.append((job, job.build(progress)))
     measured = each(lambda item: item[0].results(item[1], wanted[item[0].part.name], progress), jobs)
     return [result for results in measured for result in results]
@@ -149,26 +164,42 @@ class Job:
         verdict = compare(model, reference_outputs(model, self.inputs.tensors), measured.outputs)
         progress(f"pricing {model.name} on {part.title}", 0, 0)
         use = footprint(
-            image, part, stack_peak_bytes=measured.stack_peak_bytes, arena_used_bytes=measured.arena_used_bytes,
+            image,
+            part,
+            stack_peak_bytes=measured.stack_peak_bytes,
+            arena_used_bytes=measured.arena_used_bytes,
             weights_bytes=model.weights_bytes,
         )
-        return [self._result(core, firmware, image, measured, pricers, verdict, use, clock_hz) for clock_hz in clocks_hz]
+        return [
+            self._result(core, firmware, image, measured, pricers, verdict, use, clock_hz) for clock_hz in clocks_hz
+        ]
 
-    def _estimate(self, image: Image, core: Core, inference: Inference, pricers: MemoryPricers, clock_hz: int) -> Estimate:
-        if not pricers:
+    def _estimate(
+        self, image: Image, core: Core, inference: Inference, pricers: MemoryPricers, clock_hz: int
+    ) -> Estimate:
+        if self.engine == "renode":  # it shows no data accesses: keys are priced, not a stream
             return Estimate.of(inference.run, image, core)
-        return Estimate.of_stream(inference.run, image, inference.streams[pricers.number(clock_hz)])
+        return Estimate.of_stream(inference.run, image, inference.streams[pricers.number(clock_hz)], core)
 
     def _result(
-        self, core: Core, firmware: Firmware, image: Image, measured: Measured, pricers: MemoryPricers, verdict: Verdict, use: MemoryUse,
+        self,
+        core: Core,
+        firmware: Firmware,
+        image: Image,
+        measured: Measured,
+        pricers: MemoryPricers,
+        verdict: Verdict,
+        use: MemoryUse,
         clock_hz: int,
     ) -> Result:
         first, last = measured.inferences[0], measured.inferences[-1]
         estimate = self._estimate(image, core, last, pricers, clock_hz)
-        region = dataclasses.replace(estimate.region(0, clock_hz, name="invoke"), stack_peak_bytes=measured.stack_peak_bytes)
+        region = dataclasses.replace(
+            estimate.region(0, clock_hz, name="invoke"), stack_peak_bytes=measured.stack_peak_bytes
+        )
         others = [region.cycles] + [
-            Estimate.of_stream(last.run, image, last.streams[number]).region(0, clock_hz).cycles
-            for number in (pricers.band(clock_hz) if pricers else ())
+            Estimate.of_stream(last.run, image, last.streams[number], core).region(0, clock_hz).cycles
+            for number in (pricers.band(clock_hz) if self.engine != "renode" else ())
         ]
         regions = [region]
         if first is not last:
@@ -206,9 +237,14 @@ class Job:
             from tinysim.renode.session import RenodeSession
 
             with RenodeSession(find_renode(self.renode)) as session:
-                return self._infer(RenodeMachine(image, self.part, session=session, **self._what_to_count(image, core)), pricers)
+                return self._infer(
+                    RenodeMachine(image, self.part, session=session, **self._what_to_count(image, core)), pricers
+                )
         machine = Machine(
-            image, self.part, layer_count=len(self.model.operators), record=pricers.feed if pricers else None,
+            image,
+            self.part,
+            layer_count=len(self.model.operators),
+            record=pricers.feed,
             **self._what_to_count(image, core),
         )
         return self._infer(machine, pricers)
@@ -244,11 +280,17 @@ class Job:
             for (address, size), tensor in zip(record.inputs, self.inputs.tensors, strict=True):
                 data = np.ascontiguousarray(tensor).tobytes()
                 if len(data) != size:
-                    raise FaultError(f"the runtime has an input of {size} bytes for {len(data)} bytes given", hint="report this model")
+                    raise FaultError(
+                        f"the runtime has an input of {size} bytes for {len(data)} bytes given",
+                        hint="report this model",
+                    )
                 machine.write(address, data)
             machine.skip_call()
             if machine.run_to(done, failed).address == failed:
-                raise FaultError(f"an operator of {model.name} failed while running", hint="`tinysim model` shows what the runtime supports")
+                raise FaultError(
+                    f"an operator of {model.name} failed while running",
+                    hint="`tinysim model` shows what the runtime supports",
+                )
             run = machine.take()
             inferences.append(Inference(run, pricers.take()))
             lowest = min(lowest, run.lowest_sp() or top)
@@ -260,16 +302,26 @@ class Job:
 
 
 def _energy(part: Part, cycles: int, clock_hz: int) -> EnergyInfo | None:
-    """The energy of an inference in the first run mode for which the part's data has a current; None without such data."""
+    """The energy of an inference in the first run mode with a current in the part's data; None without such data."""
     for found in energy(part, cycles, clock_hz):
         return EnergyInfo(
-            found.microjoules, found.low_microjoules, found.high_microjoules, f"{found.mode}: {found.source} ({found.confidence})"
+            found.microjoules,
+            found.low_microjoules,
+            found.high_microjoules,
+            f"{found.mode}: {found.source} ({found.confidence})",
         )
     return None
 
 
 def _info(firmware: Firmware) -> FirmwareInfo:
     return FirmwareInfo(
-        path=str(firmware.path), sha256=firmware.sha256, runtime=firmware.runtime, kernels=str(firmware.kernels), opt=str(firmware.opt),
-        float_abi=firmware.float_abi, compiler=firmware.compiler, flags=firmware.flags, sources=dict(firmware.sources),
+        path=str(firmware.path),
+        sha256=firmware.sha256,
+        runtime=firmware.runtime,
+        kernels=str(firmware.kernels),
+        opt=str(firmware.opt),
+        float_abi=firmware.float_abi,
+        compiler=firmware.compiler,
+        flags=firmware.flags,
+        sources=dict(firmware.sources),
     )

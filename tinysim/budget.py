@@ -63,7 +63,8 @@ _OF = {
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One limit: seconds, cycles, instructions, bytes or microjoules. ``strict``: it must stay below, not only at it."""
+    """One limit: seconds, cycles, instructions, bytes or microjoules. ``strict``: it must stay below, not only at it.
+    """
 
     quantity: Quantity
     limit: float

@@ -1,4 +1,5 @@
-"""Calibration from a user's file of measurements: run each program, fit the core's open parameters, write a core file."""
+"""Calibration from a user's file of measurements: run each program, fit the core's open parameters, write a core file.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,13 @@ def _measurement(table: Table, folder: Path, part: str, progress: Progress) -> M
     if functions and between:
         raise table.error("give function or between, not both")
     _, measured = measure(
-        firmware, part, functions=functions, between=between, until=until, memory=MemoryOptions(ideal=True), progress=progress
+        firmware,
+        part,
+        functions=functions,
+        between=between,
+        until=until,
+        memory=MemoryOptions(ideal=True),
+        progress=progress,
     )
     run = measured.estimate.run
     region = 0 if functions or between else None
@@ -40,11 +47,19 @@ def _measurement(table: Table, folder: Path, part: str, progress: Progress) -> M
     calls = run.calls[0] if region is not None else 1
     # executions stay whole: the cycles of all calls are compared
     name = f"{firmware.name}:{(functions + between + ['program'])[0]}"
-    return Measurement(name, dataclasses.replace(counts, executions=counts.executions.astype(np.uint64)), measured.image.read, cycles * calls)
+    return Measurement(
+        name,
+        dataclasses.replace(counts, executions=counts.executions.astype(np.uint64)),
+        measured.image.read,
+        cycles * calls,
+    )
 
 
 def calibrate_from(path: Path, part: str, output: Path, names: Sequence[str] | None, progress: Progress) -> Calibration:
-    """Fit and write. Raises InputError, among others when ``output`` exists or when there are fewer measurements than parameters."""
+    """Fit and write.
+
+    Raises InputError, among others when ``output`` exists or when there are fewer measurements than parameters.
+    """
     if output.exists():
         raise InputError(f"{output} exists", hint="choose another --output; nothing is overwritten")
     target = load_part(part)

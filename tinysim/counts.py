@@ -1,8 +1,9 @@
 """What an engine saw: how often each stretch of straight-line code ran, and after which.
 
-A *block* is straight-line code that was entered at ``address`` and left after ``size`` bytes. A *key* is a block together
-with the blocks that ran before it (its context, as many as the core's timing needs); the price of a key depends on nothing
-else but the events listed here. An engine fills this in and knows no prices; timing prices it and knows no engine.
+A *block* is straight-line code that was entered at ``address`` and left after ``size`` bytes. A *key* is a block
+together with the blocks that ran before it (its context, as many as the core's timing needs); the price of a key
+depends on nothing else but the events listed here. An engine fills this in and knows no prices; timing prices it and
+knows no engine.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ class Counts:
     ``executions``: shape (phases, keys). Phase 0 is what runs inside the measured region but in no layer;
     phase n is the n-th layer. Times in region = sum over phases.
     ``mispredictions``: shape (phases, keys): of these executions, how many were entered through a branch (the last
-    instruction of the context) that a branch predictor without history had predicted wrongly. Empty (0, 0) if no predictor was run.
-    ``mispredictions_history``: the same for a predictor with 8 bits of global history.
+    instruction of the context) that a branch predictor without history had predicted wrongly. Empty (0, 0) if no
+    predictor was run. ``mispredictions_history``: the same for a predictor with 8 bits of global history.
     ``predication``: instruction address -> fraction of its executions in which its condition held (only conditional
     instructions inside IT blocks whose cost depends on it; others are absent).
-    ``divisions``: instruction address -> shape (34,) executions of an SDIV/UDIV by quotient bits: index 0 for |n| < |d|,
-    index k for k = significant bits of n - significant bits of d + 1, index 33 for a zero divisor.
+    ``divisions``: instruction address -> shape (34,) executions of an SDIV/UDIV by quotient bits: index 0 for |n| <
+    |d|, index k for k = significant bits of n - significant bits of d + 1, index 33 for a zero divisor.
     ``sample_start``, ``sample_address``: data addresses of one execution of each key's own block: key k's are
     ``sample_address[sample_start[k]:sample_start[k + 1]]``, one for each access in program order (a multiple transfer
     appears as its first address). None when no addresses were sampled.

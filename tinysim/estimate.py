@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysim.core import Core
+from tinysim.core import Core, Pipeline
 from tinysim.engine.run import Run
 from tinysim.image import Image
 from tinysim.model import Model
 from tinysim.result import ErrorBound, FunctionCost, LayerCost, RegionCost
-from tinysim.timing import Prices, price
+from tinysim.timing import Prices, division, price
 from tinysim.timing.causes import Cause
 from tinysim.timing.exceptions import ExceptionPrices
 from tinysim.timing.stream import StreamCosts
@@ -41,11 +41,20 @@ def _sums(places: NDArray[np.int64], values: NDArray[np.float64], count: int) ->
     return np.bincount(places, values, count).astype(np.float64)
 
 
+def _executions(run: Run) -> NDArray[np.float64]:
+    """How often each block ran in each phase, shape (phases, blocks)."""
+    phases, blocks = len(run.phases), len(run.block_address)
+    place = run.phase * blocks + run.keys[run.key, -1]
+    return _sums(place, run.executions.astype(np.float64), phases * blocks).reshape(phases, blocks)
+
+
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Cycles of a Run by phase. ``by_cause``: shape (phases, causes); ``by_block``: shape (phases, blocks); both sum to the same.
+    """Cycles of a Run by phase. ``by_cause``: shape (phases, causes); ``by_block``: shape (phases, blocks); both sum to
+    the same.
 
-    ``history_cycles``: shape (phases,), what a branch predictor with history would add to (or, negative, take from) each phase.
+    ``history_cycles``: shape (phases,), what a branch predictor with history would add to (or, negative, take from)
+    each phase.
     """
 
     causes: tuple[str, ...]
@@ -73,6 +82,7 @@ class Costs:
     @classmethod
     def of_stream(cls, run: Run, costs: StreamCosts) -> Costs:
         """From the price of a recorded stream."""
+
         def fitted(values: NDArray[Any], *shape: int) -> NDArray[np.float64]:
             result = np.zeros(shape)
             result[tuple(slice(n) for n in values.shape)] = values
@@ -80,10 +90,11 @@ class Costs:
 
         phases = len(run.phases)
         return cls(
-            costs.causes, fitted(costs.by_cause, phases, len(costs.causes)), fitted(costs.by_block, phases, len(run.block_address)),
+            costs.causes,
+            fitted(costs.by_cause, phases, len(costs.causes)),
+            fitted(costs.by_block, phases, len(run.block_address)),
             fitted(costs.history_cycles, phases),
         )
-
 
     def with_events(self, run: Run, exceptions: ExceptionPrices) -> Costs:
         """The same with exceptions, on their handlers' first blocks, and waiting, on the blocks that waited."""
@@ -100,6 +111,23 @@ class Costs:
             by_block[phase, block] += cycles
         return Costs(causes, by_cause, by_block, self.history_cycles)
 
+    def with_divisions(self, run: Run, executions: NDArray[np.float64], core: Core) -> Costs:
+        """The same with divisions by the operands seen in place of the core's flat value. ``executions``: shape
+        (phases, blocks).
+        """
+        if core.pipeline is not Pipeline.SINGLE_ISSUE or not run.divisions:
+            return self
+        by_cause, by_block = self.by_cause.copy(), self.by_block.copy()
+        change = division.cycles_by_quotient_bits(core) - core.value("division")
+        ends = run.block_address.astype(np.int64) + run.block_size
+        for address, histogram in run.divisions.items():
+            each = float(histogram @ change) / float(histogram.sum())
+            inside = (run.block_address <= address) & (address < ends)
+            cycles = executions * inside * each
+            by_block += cycles
+            by_cause[:, self.causes.index(Cause.DIVISION.value)] += cycles.sum(axis=1)
+        return Costs(self.causes, by_cause, by_block, self.history_cycles)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -115,7 +143,10 @@ class Estimate:
 
     @classmethod
     def of(cls, run: Run, image: Image, core: Core, read_code: Callable[[int, int], bytes] | None = None) -> Estimate:
-        """Price a run on ideal memory, key by key. Raises UnpricedError for an instruction the core's data has no price for."""
+        """Price a run on ideal memory, key by key.
+
+        Raises UnpricedError for an instruction the core's data has no price for.
+        """
         prices = price(run.counts(), read_code or image.read, core)
         instructions = np.zeros(len(run.block_address), np.int64)
         instructions[run.keys[:, -1]] = prices.instructions
@@ -126,25 +157,29 @@ class Estimate:
 
     @classmethod
     def of_stream(cls, run: Run, image: Image, costs: StreamCosts, core: Core | None = None) -> Estimate:
-        """A run whose stream was priced while it ran. ``core``: prices its exceptions; needed where it took any."""
+        """A run whose stream was priced while it ran. ``core``: prices what the stream does not show, exceptions and
+        the operands of divisions; without it divisions take the flat value and there must be no exceptions.
+        """
         instructions = np.zeros(len(run.block_address), np.int64)
         instructions[: len(costs.block_instructions)] = costs.block_instructions
         total = Costs.of_stream(run, costs)
-        if core is not None and (run.exceptions or run.waits):
-            total = total.with_events(run, ExceptionPrices.of(core))
+        if core is not None:
+            total = total.with_divisions(run, _executions(run), core)
+            if run.exceptions or run.waits:
+                total = total.with_events(run, ExceptionPrices.of(core))
         return cls(run, total, instructions, image)
 
     @cached_property
     def block_executions(self) -> NDArray[np.float64]:
         """How often each block ran in each phase, shape (phases, blocks)."""
-        phases, blocks = len(self.run.phases), len(self.run.block_address)
-        place = self.run.phase * blocks + self.run.keys[self.run.key, -1]
-        return _sums(place, self.run.executions.astype(np.float64), phases * blocks).reshape(phases, blocks)
+        return _executions(self.run)
 
     def _phases(self, number: int | None) -> list[int]:
         return self.run.phases_of(number)
 
-    def region(self, number: int | None, clock_hz: int, *, name: str = "program", stack_top: int | None = None) -> RegionCost:
+    def region(
+        self, number: int | None, clock_hz: int, *, name: str = "program", stack_top: int | None = None
+    ) -> RegionCost:
         """The cost of a region (None: the whole run) at a clock."""
         phases = self._phases(number)
         by_cause = self.costs.by_cause[phases].sum(axis=0)
@@ -203,16 +238,22 @@ class Estimate:
         """(address, executions, cycles) of every block of a region, dearest first."""
         phases = self._phases(number)
         times, cycles = self.block_executions[phases].sum(axis=0), self.costs.by_block[phases].sum(axis=0)
-        return [(int(self.run.block_address[b]), int(times[b]), float(cycles[b])) for b in np.argsort(-cycles) if times[b]]
+        return [
+            (int(self.run.block_address[b]), int(times[b]), float(cycles[b])) for b in np.argsort(-cycles) if times[b]
+        ]
 
 
 def stated_error(
-    estimate: Estimate, pricers: MemoryPricers | None, core: Core, region: int | None, read_code: Callable[[int, int], bytes]
+    estimate: Estimate,
+    pricers: MemoryPricers | None,
+    core: Core,
+    region: int | None,
+    read_code: Callable[[int, int], bytes],
 ) -> ErrorBound:
-    """The error to state beside an estimate of a region: what the part's memory was measured to be off by, or on ideal memory what the
-    core's rules are, and what its open parameters are worth on this code.
+    """The error to state beside an estimate of a region: what the part's memory was measured to be off by, or on ideal
+    memory what the core's rules are, and what its open parameters are worth on this code.
     """
-    if pricers:
+    if pricers is not None and not pricers.ideal:
         return ErrorBound(*pricers.error_bound(core))
     from tinysim.timing.uncertainty import error_bound
 

@@ -52,7 +52,7 @@ class Measured:
     error: ErrorBound
     loop: InterpreterLoop | None = None
     read: Callable[[int, int], bytes] | None = None
-    observed: Observed = Observed()
+    observed: Observed = dataclasses.field(default_factory=Observed)
 
 
 def find_regions(image: Image, functions: Sequence[str], between: Sequence[str]) -> tuple[MeasuredRegion, ...]:
@@ -70,25 +70,49 @@ def find_regions(image: Image, functions: Sequence[str], between: Sequence[str])
 
 
 def execute(
-    image: Image, part: Part, core: Core, regions: Sequence[MeasuredRegion], pricers: MemoryPricers, clock_hz: int, *, until: str | None,
-    max_instructions: int, profile: bool = False, calls_apart: int = CALLS_APART, scenario: Scenario | None = None, hard_float: bool = True,
+    image: Image,
+    part: Part,
+    core: Core,
+    regions: Sequence[MeasuredRegion],
+    pricers: MemoryPricers,
+    clock_hz: int,
+    *,
+    until: str | None,
+    max_instructions: int,
+    profile: bool = False,
+    calls_apart: int = CALLS_APART,
+    scenario: Scenario | None = None,
+    hard_float: bool = True,
 ) -> Measured:
     """Run a program from reset and price it."""
     scenario = scenario or Scenario()
     loop = find_interpreter_loop(image)
     machine = Machine(
-        image, part, depth=core.context_blocks, predict=core.pipeline is Pipeline.DUAL_ISSUE, regions=regions,
-        layers_in=loop.entry if loop else None, layer_sites=loop.sites if loop else (), layer_count=1 << 16 if loop else 0,
-        budget=max_instructions, record=pricers.feed if pricers else None, follow_calls=profile, calls_apart=calls_apart if regions else 0,
-        clock=StreamClock(core, lambda: pricers.cycles_so_far(clock_hz)) if pricers else KeysClock(core), clock_hz=clock_hz,
-        stubs=scenario.stubs, uart_input={"": scenario.uart},
+        image,
+        part,
+        depth=core.context_blocks,
+        predict=core.pipeline is Pipeline.DUAL_ISSUE,
+        regions=regions,
+        layers_in=loop.entry if loop else None,
+        layer_sites=loop.sites if loop else (),
+        layer_count=1 << 16 if loop else 0,
+        budget=max_instructions,
+        record=pricers.feed if pricers else None,
+        follow_calls=profile,
+        calls_apart=calls_apart if regions else 0,
+        clock=StreamClock(core, lambda: pricers.cycles_so_far(clock_hz)) if pricers else KeysClock(core),
+        clock_hz=clock_hz,
+        stubs=scenario.stubs,
+        uart_input={"": scenario.uart},
     )
     pricers.start(machine)
     machine.system.on_control_write = lambda: _set_up_memory(machine, pricers)
     machine.paint_stack(floor_of(image, part, machine.initial_sp).address)
     back = prepare(machine, scenario, hard_float=hard_float)
     exits = [image.symbol(until).address] if until else []
-    exits += [s.address for name in ("_exit", "abort") if (s := image.find(name)) is not None and s.function and not until]
+    exits += [
+        s.address for name in ("_exit", "abort") if (s := image.find(name)) is not None and s.function and not until
+    ]
     exits += [back] if back is not None else []
     ending = machine.run_until_end(exits)
     warnings: tuple[str, ...] = ()
@@ -97,30 +121,51 @@ def execute(
     if ending is Ending.BUDGET:
         if not regions or len(entered) < len(regions):
             raise machine.run_away()
-        warnings = (f"stopped after {max_instructions:,} halfwords of code; the program had not ended (see --until, --max-instructions)",)
+        warnings = (
+            f"stopped after {max_instructions:,} halfwords of code; "
+            "the program had not ended (see --until, --max-instructions)",
+        )
     for number in machine.open_regions():
         where = image.where(machine.pc)
-        warnings += (f"{regions[number].name} was not left when the program ended at {where}: its last call counts up to there",)
+        warnings += (
+            f"{regions[number].name} was not left when the program ended at {where}: its last call counts up to there",
+        )
     if until and ending is not Ending.ADDRESS:
         raise FaultError(
-            f"{until} was never reached; the program ended at {image.where(machine.pc)}", hint="check the symbol given to --until"
+            f"{until} was never reached; the program ended at {image.where(machine.pc)}",
+            hint="check the symbol given to --until",
         )
     for number, wanted in enumerate(regions):
         if number not in entered:
             raise FaultError(
-                f"{wanted.name} was never entered; the program ended at {image.where(machine.pc)}", hint="check that the program calls it"
+                f"{wanted.name} was never entered; the program ended at {image.where(machine.pc)}",
+                hint="check that the program calls it",
             )
     lowest = min(machine.lowest_touched(), run.lowest_sp() or machine.initial_sp)
     if pricers:
         estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)], core)
     else:
         estimate = Estimate.of(run, image, core, machine.read)
-    return Measured(estimate, image, part, core, machine.initial_sp, lowest, (*pricers.warnings(clock_hz), *warnings), pricers.wait_states(clock_hz),
-                    stated_error(estimate, pricers, core, 0 if regions else None, machine.read), loop, machine.read, observe(machine, scenario, run))
+    return Measured(
+        estimate,
+        image,
+        part,
+        core,
+        machine.initial_sp,
+        lowest,
+        (*pricers.warnings(clock_hz), *warnings),
+        pricers.wait_states(clock_hz),
+        stated_error(estimate, pricers, core, 0 if regions else None, machine.read),
+        loop,
+        machine.read,
+        observe(machine, scenario, run),
+    )
 
 
 def _set_up_memory(machine: Machine, pricers: MemoryPricers) -> None:
-    """The program wrote a control register of flash, caches or the MPU: what ran so far is priced as it was, the rest as it now is."""
+    """The program wrote a control register of flash, caches or the MPU: what ran so far is priced as it was, the rest
+    as it now is.
+    """
     machine.flush()
     pricers.firmware_wrote(machine.system.register_writes)
 
@@ -149,17 +194,35 @@ def run(
 ) -> Result:
     """Run an ELF file on a part and price what was asked for; without regions, all that ran.
 
-    ``functions``: names or addresses; ``between``: stretches ``"A..B"``; ``until``: where the program counts as finished (default: its
-    end: a call of ``_exit``, a loop that does nothing, a semihosting exit). ``profile``: follow all calls, for the call tree of each
-    region. ``calls_apart``: so many calls of the regions are priced one by one. ``advice``: look for what makes the main region slower than
-    it must be (`tinysim.advice`). ``inputs``: ``"SYMBOL=FILE"``, written when ``main`` is entered; ``uart``: bytes (or their file) that a
-    UART receives; ``call``: ``"function(1, 2.5, &symbol)"``, called instead of going on in ``main``, and measured when no region is named;
-    ``stubs``: ``"ADDRESS=VALUE"`` for registers nothing describes. Raises ImageError, PartError (your input), FaultError, UnpricedError (could not measure).
+    ``functions``: names or addresses; ``between``: stretches ``"A..B"``; ``until``: where the program counts as
+    finished (default: its end: a call of ``_exit``, a loop that does nothing, a semihosting exit). ``profile``: follow
+    all calls, for the call tree of each region. ``calls_apart``: so many calls of the regions are priced one by one.
+    ``advice``: look for what makes the main region slower than it must be (`tinysim.advice`). ``inputs``:
+    ``"SYMBOL=FILE"``, written when ``main`` is entered; ``uart``: bytes (or their file) that a UART receives; ``call``:
+    ``"function(1, 2.5, &symbol)"``, called instead of going on in ``main``, and measured when no region is named;
+    ``stubs``: ``"ADDRESS=VALUE"`` for registers nothing describes. Raises ImageError, PartError (your input),
+    FaultError, UnpricedError (could not measure).
     """
     return measure(
-        firmware, part, functions=functions, between=between, until=until, clock=clock, memory=memory, core_file=core_file, max_instructions=max_instructions,
-        profile=profile, calls_apart=calls_apart, advice=advice, engine=engine, renode=renode,
-        inputs=inputs, uart=uart, call=call, stubs=stubs, progress=progress,
+        firmware,
+        part,
+        functions=functions,
+        between=between,
+        until=until,
+        clock=clock,
+        memory=memory,
+        core_file=core_file,
+        max_instructions=max_instructions,
+        profile=profile,
+        calls_apart=calls_apart,
+        advice=advice,
+        engine=engine,
+        renode=renode,
+        inputs=inputs,
+        uart=uart,
+        call=call,
+        stubs=stubs,
+        progress=progress,
     )[0]
 
 
@@ -186,9 +249,15 @@ def measure(
     stubs: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> tuple[Result, Measured]:
-    """The same as `run`, with what the Result was made from. ``reads``: ``"SYMBOL:TYPE[COUNT]"``, values to read at the end."""
+    """The same as `run`, with what the Result was made from. ``reads``: ``"SYMBOL:TYPE[COUNT]"``, values to read at the
+    end.
+    """
     target = part if isinstance(part, Part) else load_part(part)
-    clock_hz = target.check_clock(parse_hz(clock) if isinstance(clock, str) else clock) if clock is not None else target.default_clock_hz
+    clock_hz = (
+        target.check_clock(parse_hz(clock) if isinstance(clock, str) else clock)
+        if clock is not None
+        else target.default_clock_hz
+    )
     image = load_image(firmware)
     core = load_core(core_file or target.core).with_fpu(target.fpu)
     attributes = check_core(image.path, target)
@@ -201,18 +270,44 @@ def measure(
     if progress:
         progress(f"running {image.path.name} on {target.title}", 0, 0)
     if engine == "renode":
-        return _in_renode(image, target, core, regions, clock_hz, until, max_instructions, renode, unseen=(profile, advice))
+        return _in_renode(
+            image, target, core, regions, clock_hz, until, max_instructions, renode, unseen=(profile, advice)
+        )
     if engine != "unicorn":
         raise InputError(f"no engine {engine!r}", hint="use unicorn or renode")
     pricers = MemoryPricers(target, core, [clock_hz], memory or MemoryOptions())
-    measured = execute(image, target, core, regions, pricers, clock_hz, until=until, max_instructions=max_instructions, profile=profile,
-                       calls_apart=calls_apart, scenario=scenario, hard_float=bool(attributes.hard_float))
+    measured = execute(
+        image,
+        target,
+        core,
+        regions,
+        pricers,
+        clock_hz,
+        until=until,
+        max_instructions=max_instructions,
+        profile=profile,
+        calls_apart=calls_apart,
+        scenario=scenario,
+        hard_float=bool(attributes.hard_float),
+    )
     result = _result(measured, regions, clock_hz)
     if advice:
+
         def again(options: MemoryOptions) -> int:
             others = MemoryPricers(target, core, [clock_hz], options)
-            rerun = execute(image, target, core, regions, others, clock_hz, until=until, max_instructions=max_instructions, calls_apart=0,
-                            scenario=scenario, hard_float=bool(attributes.hard_float))
+            rerun = execute(
+                image,
+                target,
+                core,
+                regions,
+                others,
+                clock_hz,
+                until=until,
+                max_instructions=max_instructions,
+                calls_apart=0,
+                scenario=scenario,
+                hard_float=bool(attributes.hard_float),
+            )
             return rerun.estimate.region(0 if regions else None, clock_hz).cycles
 
         result = _advised(result, measured, again)
@@ -220,8 +315,16 @@ def measure(
 
 
 def _in_renode(
-    image: Image, part: Part, core: Core, regions: Sequence[MeasuredRegion], clock_hz: int, until: str | None, max_instructions: int,
-    renode: str | Path | None, *, unseen: tuple[bool, bool],
+    image: Image,
+    part: Part,
+    core: Core,
+    regions: Sequence[MeasuredRegion],
+    clock_hz: int,
+    until: str | None,
+    max_instructions: int,
+    renode: str | Path | None,
+    *,
+    unseen: tuple[bool, bool],
 ) -> tuple[Result, Measured]:
     """The same program in Renode, priced as ours is. Raises EngineError for trouble with Renode."""
     from tinysim.renode.execute import execute as execute_in_renode
@@ -234,7 +337,14 @@ def _in_renode(
     )
     unseen_memory = "Renode shows no data accesses: wait states, caches and buses are not in this estimate"
     measured = Measured(
-        ran.estimate, image, part, core, ran.stack_top, ran.lowest_sp, (*ran.warnings, IDEAL_MEMORY, unseen_memory, counted), None,
+        ran.estimate,
+        image,
+        part,
+        core,
+        ran.stack_top,
+        ran.lowest_sp,
+        (*ran.warnings, IDEAL_MEMORY, unseen_memory, counted),
+        None,
         stated_error(ran.estimate, None, core, 0 if regions else None, image.read),
     )
     return dataclasses.replace(_result(measured, regions, clock_hz), engine="renode"), measured
@@ -245,11 +355,24 @@ def _advised(result: Result, measured: Measured, again: Callable[[MemoryOptions]
     from tinysim.advice import Case, advise
 
     main = result.regions[0]
-    findings = advise(Case(
-        measured.estimate, main, 0 if measured.estimate.run.regions else None, measured.image, measured.part, measured.core, result.clock_hz,
-        result.layers, max(main.per_call.outermost_calls if main.per_call else main.calls, 1), again, measured.read,
-    ))  # fmt: skip
-    return dataclasses.replace(result, findings=findings, warnings=(*result.warnings, *(f"{f.title}: {f.evidence}" for f in findings)))
+    outermost = main.per_call.outermost_calls if main.per_call else main.calls
+    case = Case(
+        measured.estimate,
+        main,
+        0 if measured.estimate.run.regions else None,
+        measured.image,
+        measured.part,
+        measured.core,
+        result.clock_hz,
+        result.layers,
+        max(outermost, 1),
+        again,
+        measured.read,
+    )
+    findings = advise(case)
+    return dataclasses.replace(
+        result, findings=findings, warnings=(*result.warnings, *(f"{f.title}: {f.evidence}" for f in findings))
+    )
 
 
 def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int) -> Result:
@@ -258,13 +381,15 @@ def _result(measured: Measured, regions: Sequence[MeasuredRegion], clock_hz: int
     profiled = bool(estimate.run.functions)
     costs: tuple[RegionCost, ...] = tuple(
         dataclasses.replace(
-            estimate.region(number, clock_hz, name=region.name, stack_top=top), per_call=call_statistics(estimate, number),
+            estimate.region(number, clock_hz, name=region.name, stack_top=top),
+            per_call=call_statistics(estimate, number),
             profile=profile_of(estimate, number) if profiled else None,
         )
         for number, region in enumerate(regions)
     ) or (
         dataclasses.replace(
-            estimate.region(None, clock_hz, name=PROGRAM, stack_top=top), stack_peak_bytes=top - measured.lowest_sp,
+            estimate.region(None, clock_hz, name=PROGRAM, stack_top=top),
+            stack_peak_bytes=top - measured.lowest_sp,
             profile=profile_of(estimate) if profiled else None,
         ),
     )
@@ -302,5 +427,7 @@ def explain_function(measured: Measured, name: str) -> list[ExplainedBlock]:
     end = symbol.address + symbol.bytes if symbol.bytes else following
     blocks = explain(measured.estimate.run.counts(), measured.image.read, measured.core, [(symbol.address, end)])
     if not blocks:
-        raise FaultError(f"{symbol.shown} did not run", hint="`tinysim run` without --explain lists the functions that did")
+        raise FaultError(
+            f"{symbol.shown} did not run", hint="`tinysim run` without --explain lists the functions that did"
+        )
     return blocks

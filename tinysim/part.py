@@ -187,7 +187,8 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Another memory system: one that the evidence allows as well (``uncertain``), or another setting that is known to exist."""
+    """Another memory system: one that the evidence allows as well (``uncertain``), or another setting that is known to
+    exist."""
 
     name: str
     memory: MemoryDescription

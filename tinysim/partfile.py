@@ -264,7 +264,9 @@ def _variants(root: Table, ledger: Ledger, names: frozenset[str]) -> tuple[Varia
         changed = root.changed({key: changes.get(key) for key in changes}, changes)
         memory = read_memory(changed, names, lambda table: Ledger().fact(table))
         assert memory is not None
-        known = table.string("confidence") == Confidence.DOCUMENTED  # a setting that exists, such as an option byte's, is no doubt about another
+        known = (
+            table.string("confidence") == Confidence.DOCUMENTED
+        )  # a setting that exists, such as an option byte's, is no doubt about another
         found.append(Variant(table.string("name"), memory, uncertain=not known))
         table.close()
     return tuple(found)
@@ -362,7 +364,8 @@ def _check_core(root: Table, platform: Platform, core: str) -> None:
         cpu = entry.properties.get("cpuType")
         if cpu is not None and cpu != core:
             raise root.error(
-                f"{core!r}, but {platform.path}:{entry.property_lines['cpuType']} says {cpu!r}", "core",
+                f"{core!r}, but {platform.path}:{entry.property_lines['cpuType']} says {cpu!r}",
+                "core",
                 hint="the two files must agree",
             )
 
@@ -380,8 +383,6 @@ def _peripherals(platform: Platform, memories: set[str]) -> tuple[tuple[Peripher
             if place.address is None:
                 continue
             size = place.size if place.size is not None else _number(entry, "size", platform.path)
-            found.append(
-                Peripheral(entry.name, place.address, size, entry.type, None, dict(entry.properties), wires)
-            )
+            found.append(Peripheral(entry.name, place.address, size, entry.type, None, dict(entry.properties), wires))
     found += [Peripheral(tag.name, tag.address, tag.size, None, tag.value) for tag in platform.tags]
     return tuple(sorted(found, key=lambda peripheral: peripheral.base)), highest + 1

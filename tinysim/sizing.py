@@ -55,12 +55,22 @@ def operators_used(model: Model) -> tuple[OperatorUse, ...]:
 def build_fitting(model: Model, part: Part, options: BuildOptions, progress: Progress = silent) -> Firmware:
     """Firmware with a tensor arena of just the size the runtime needs, found by running it.
 
-    A first link with far too much memory runs the set-up and says what it needs. Raises CapacityError when the part has less.
+    A first link with far too much memory runs the set-up and says what it needs. Raises CapacityError when the part has
+    less.
     """
+
     def built(arena_bytes: int | None, oversized: bool) -> Firmware:
         return build(
-            model.path, part, operators=operators_used(model), kernels=options.kernels, opt=options.opt, float_abi=options.float_abi,
-            cc=options.cc, arena_bytes=arena_bytes, oversized=oversized, progress=progress,
+            model.path,
+            part,
+            operators=operators_used(model),
+            kernels=options.kernels,
+            opt=options.opt,
+            float_abi=options.float_abi,
+            cc=options.cc,
+            arena_bytes=arena_bytes,
+            oversized=oversized,
+            progress=progress,
         )
 
     trial = built(None, True)
@@ -82,7 +92,9 @@ def build_fitting(model: Model, part: Part, options: BuildOptions, progress: Pro
         except FaultError:
             continue
         return firmware
-    raise ModelError(f"the runtime cannot plan {model.name} in {arena_bytes + slack} bytes of arena", hint="report this model")
+    raise ModelError(
+        f"the runtime cannot plan {model.name} in {arena_bytes + slack} bytes of arena", hint="report this model"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +123,10 @@ class _Roomy:
         if not any(r.base < stack <= r.end for r in merged):
             home = max((r for r in merged if r.base < stack), key=lambda r: r.base)
             merged[merged.index(home)] = dataclasses.replace(home, size=stack - home.base)
-        return cls(dataclasses.replace(part, regions=tuple(merged)), {r.name: (r.base, -(-r.size // 4096) * 4096) for r in merged})
+        return cls(
+            dataclasses.replace(part, regions=tuple(merged)),
+            {r.name: (r.base, -(-r.size // 4096) * 4096) for r in merged},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +137,23 @@ class Record:
 
 
 def set_up(machine: Machine | RenodeMachine, model: Model) -> Record:
-    """Run the firmware up to its first inference and read where the tensors are. Raises FaultError with the runtime's words."""
+    """Run the firmware up to its first inference and read where the tensors are.
+
+    Raises FaultError with the runtime's words.
+    """
     image = machine.image
     messages: list[str] = []
     machine.on_call(image.symbol("tinysim_log").address, lambda m: messages.append(m.text(m.register("r0"))))
     ready, failed = image.symbol("tinysim_ready").address, image.symbol("tinysim_failed").address
     if machine.run_to(ready, failed).address == failed:
         said = " ".join("".join(messages).split()) or "no reason given"
-        raise FaultError(f"the runtime refused {model.name}: {said}", hint="`tinysim model` shows what the runtime supports")
+        raise FaultError(
+            f"the runtime refused {model.name}: {said}", hint="`tinysim model` shows what the runtime supports"
+        )
     words = np.frombuffer(machine.read(image.symbol("tinysim_io").address, 4 * _RECORD_WORDS), "<u4")
     if words[0] != _MAGIC:
-        raise FaultError(f"the firmware of {model.name} did not fill in its record", hint="rebuild: remove the cache and try again")
+        raise FaultError(
+            f"the firmware of {model.name} did not fill in its record", hint="rebuild: remove the cache and try again"
+        )
     tensors = [(int(words[5 + 3 * k]), int(words[6 + 3 * k])) for k in range(int(words[3] + words[4]))]
     return Record(int(words[2]), tuple(tensors[: int(words[3])]), tuple(tensors[int(words[3]) :]))

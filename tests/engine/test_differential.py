@@ -18,8 +18,7 @@ PROGRAMS = {
         void program(void) {
           for (int k = 0; k < 200; ++k) {
             int32_t x = (k * 37) % 64, y;
-            __asm volatile("cmp %1, #20\\n ittte lt\\n ldrlt %0, [%2, %1, lsl #2]\\n addlt %0, #3\\n strlt %0, [%2, %1,
-            lsl #2]\\n movge %0, %1"
+            __asm volatile("cmp %1, #20\\n ittte lt\\n ldrlt %0, [%2, %1, lsl #2]\\n addlt %0, #3\\n strlt %0, [%2, %1, lsl #2]\\n movge %0, %1"
                            : "=&r"(y) : "r"(x), "r"(out) : "cc", "memory");
             out[(x + y) & 63] += y;
           }

@@ -17,8 +17,14 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog="Example: tinysim calibrate measured.toml --part stm32l4r5zi --output my-core.toml")
     def calibrate(
-        measurements: Annotated[Path, typer.Argument(help="A TOML file with a table array named measurement: firmware, function or "
-                                                          "between (else the whole program), cycles of one call.", metavar="MEASURED.toml")],
+        measurements: Annotated[
+            Path,
+            typer.Argument(
+                help="A TOML file with a table array named measurement: firmware, function or "
+                "between (else the whole program), cycles of one call.",
+                metavar="MEASURED.toml",
+            ),
+        ],
         part: Annotated[str, typer.Option("--part", "-p", help="The part it was measured on.")],
         output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the core file; must not exist.")],
         parameter: Annotated[list[str] | None, typer.Option(help="Fit only these open parameters.")] = None,
@@ -34,8 +40,14 @@ def register(app: typer.Typer) -> None:
             fitted = calibrate_from(measurements, part, output, names_of(parameter or []) or None, progress)
         if json:
             write_json(
-                {"core": str(output), "values": dict(fitted.values), "before_percent": dict(fitted.before_percent),
-                 "after_percent": dict(fitted.after_percent), "mean_error_percent": fitted.mean_error_percent}, json
+                {
+                    "core": str(output),
+                    "values": dict(fitted.values),
+                    "before_percent": dict(fitted.before_percent),
+                    "after_percent": dict(fitted.after_percent),
+                    "mean_error_percent": fitted.mean_error_percent,
+                },
+                json,
             )
         if json == "-":
             return

@@ -72,7 +72,12 @@ def _switch(name: str, value: str | None) -> bool | None:
 
 
 def memory_options(
-    ideal: bool, caches: str | None, prefetch: str | None, weights: str | None = None, data: str | None = None, band: bool = False
+    ideal: bool,
+    caches: str | None,
+    prefetch: str | None,
+    weights: str | None = None,
+    data: str | None = None,
+    band: bool = False,
 ) -> MemoryOptions:
     """What a user wants of memory, from the options' texts. Raises InputError."""
     from tinysim.memory.pricers import MemoryOptions, Place
@@ -82,7 +87,9 @@ def memory_options(
         data_place = None if data is None else Place(data)
     except ValueError as error:
         raise InputError(str(error), hint=f"choose one of {', '.join(Place)}") from error
-    return MemoryOptions(ideal, _switch("caches", caches), _switch("prefetch", prefetch), weights_place, data_place, band)
+    return MemoryOptions(
+        ideal, _switch("caches", caches), _switch("prefetch", prefetch), weights_place, data_place, band
+    )
 
 
 @contextmanager

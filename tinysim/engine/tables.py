@@ -202,8 +202,8 @@ class Tables:
     def open_markers(self, pc: int, sp: int) -> set[int]:
         """The markers that are open: of what runs, and of every task that is suspended.
 
-        A function that has returned to ``pc`` with the stack pointer at ``sp`` is closed by the block that starts there:
-        it is no longer open though that block has not run.
+        A function that has returned to ``pc`` with the stack pointer at ``sp`` is closed by the block that starts
+        there: it is no longer open though that block has not run.
         """
         c = layout
         frames = self._arrays[c.P_FRAME].reshape(-1, c.ROW)[: int(self.header[c.FRAMES])]

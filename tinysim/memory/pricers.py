@@ -1,4 +1,6 @@
-"""Pricing a running program on a part's memory system, at several clocks at once: one run of the emulator serves them all."""
+"""Pricing a running program on a part's memory system, at several clocks at once: one run of the emulator serves them
+all.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from tinysim.core import Core
 from tinysim.data import platforms_folder
 from tinysim.errors import PartError
-from tinysim.memory.config import MemoryConfig, configure
+from tinysim.memory.config import MemoryConfig, configure, ideal
 from tinysim.memory.description import MemoryDescription
 from tinysim.memory.settings import read_settings, startup_writes
 from tinysim.part import MeasuredError, Part, RegionKind
@@ -86,7 +88,9 @@ def _spans(part: Part, place: Place) -> tuple[str, ...]:
 
 
 def unmeasured_error(core: str) -> MeasuredError | None:
-    """The error to expect of a part with this core whose memory system nobody compared with silicon; None where nothing is known."""
+    """The error to expect of a part with this core whose memory system nobody compared with silicon; None where nothing
+    is known.
+    """
     table = read_toml(platforms_folder() / "validation.toml").need("unmeasured").table(core)
     return MeasuredError(table.number("bound_percent"), table.string("basis")) if table else None
 
@@ -104,26 +108,27 @@ class Program(Protocol):
 
 
 class MemoryPricers:
-    """One pricer for each memory system that the clocks lead to. False when memory is ideal: then keys are priced instead."""
+    """One pricer for each memory system that the clocks lead to."""
 
     def __init__(self, part: Part, core: Core, clocks_hz: Sequence[int], options: MemoryOptions) -> None:
-        """Start with each clock's memory system as a vendor's start-up code sets it up, changed by what the user wants."""
+        """Start with each clock's memory system as a vendor's start-up code sets it up, changed by what the user wants.
+        """
         self._part, self._core, self._options = part, core, options
         self._number_of: dict[int, int] = {}
         self._clocks_hz: list[int] = []  # one for each memory system
         numbers: dict[tuple[int, int], int] = {}
-        for clock_hz in () if options.ideal else clocks_hz:
-            shape = part.wait_states(clock_hz), part.bus_divider(clock_hz)
+        for clock_hz in clocks_hz:
+            shape = (0, 1) if options.ideal else (part.wait_states(clock_hz), part.bus_divider(clock_hz))
             if shape not in numbers:
                 numbers[shape] = len(self._clocks_hz)
                 self._clocks_hz.append(clock_hz)
             self._number_of[clock_hz] = numbers[shape]
-        others = [v.memory for v in part.variants if v.uncertain] if options.band else []
+        others = [v.memory for v in part.variants if v.uncertain] if options.band and not options.ideal else []
         # the part's own memory systems first, then all of the other ones for each of them
         self._systems: list[tuple[int, MemoryDescription | None]] = [(clock_hz, None) for clock_hz in self._clocks_hz]
         self._systems += [(clock_hz, other) for clock_hz in self._clocks_hz for other in others]
         self._others = len(others)
-        self._configs = tuple(self._configured(*system, startup_writes(part, system[0])) for system in self._systems)
+        self._configs = tuple(self._at_start(*system) for system in self._systems)
         self._set_by_firmware = False
         self._pricers: tuple[StreamPricer, ...] = ()
         self._memories: tuple[NDArray[np.int64], ...] = ()
@@ -136,8 +141,17 @@ class MemoryPricers:
         found._configs = tuple(configs)
         return found
 
-    def _configured(self, clock_hz: int, description: MemoryDescription | None, writes: Sequence[tuple[int, int]]) -> MemoryConfig:
-        """The memory system that register writes lead to, changed by what the user wants; ``description``: None for the part's own."""
+    def _at_start(self, clock_hz: int, description: MemoryDescription | None) -> MemoryConfig:
+        if self._options.ideal:
+            return ideal(self._part, clock_hz)
+        return self._configured(clock_hz, description, startup_writes(self._part, clock_hz))
+
+    def _configured(
+        self, clock_hz: int, description: MemoryDescription | None, writes: Sequence[tuple[int, int]]
+    ) -> MemoryConfig:
+        """The memory system that register writes lead to, changed by what the user wants; ``description``: None for the
+        part's own.
+        """
         settings = read_settings(self._part.memory, writes)
         if self._options.caches is not None:
             on = self._options.caches
@@ -147,8 +161,11 @@ class MemoryPricers:
         return configure(self._part, (), clock_hz, settings=settings, description=description)
 
     def firmware_wrote(self, writes: Sequence[tuple[int, int]]) -> None:
-        """The program has written control registers: ``writes`` are all so far. From here on memory is as they set it, and cold."""
-        if not self:
+        """The program has written control registers: ``writes`` are all so far.
+
+        From here on memory is as they set it, and cold.
+        """
+        if self._options.ideal:
             return
         self._set_by_firmware = True
         self._configs = tuple(self._configured(*system, writes) for system in self._systems)
@@ -156,8 +173,10 @@ class MemoryPricers:
         for pricer, words in zip(self._pricers, self._memories, strict=True):
             pricer.change_memory(words)
 
-    def __bool__(self) -> bool:
-        return not self._options.ideal
+    @property
+    def ideal(self) -> bool:
+        """Whether memory is taken as ideal."""
+        return self._options.ideal
 
     @property
     def memories(self) -> tuple[NDArray[np.int64], ...]:
@@ -175,12 +194,12 @@ class MemoryPricers:
 
     def start(self, program: Program) -> None:
         """Begin, with cold caches, to price what ``program`` runs from here on."""
-        if not self:
-            return
         from tinysim.timing.stream import StreamPricer
 
         self._memories = tuple(config.fresh() for config in self._configs)
-        self._pricers = tuple(StreamPricer(self._core, words, program.known_blocks, program.read) for words in self._memories)
+        self._pricers = tuple(
+            StreamPricer(self._core, words, program.known_blocks, program.read) for words in self._memories
+        )
         self._taken = (None,) * len(self._pricers)
 
     def feed(self, events: NDArray[np.uint64]) -> None:
@@ -205,25 +224,29 @@ class MemoryPricers:
 
     def wait_states(self, clock_hz: int) -> int | None:
         """The flash wait states used at a clock; None where memory is ideal."""
-        return None if not self else self._configs[self.number(clock_hz)].wait_states
+        return None if self.ideal else self._configs[self.number(clock_hz)].wait_states
 
     def warnings(self, clock_hz: int, *, own_firmware: bool = False) -> tuple[str, ...]:
         """What to say beside an estimate about its memory. ``own_firmware``: it leaves set-up to us on purpose."""
-        if not self:
+        if self.ideal:
             return (IDEAL_MEMORY,)
         found = self._configs[self.number(clock_hz)].warnings
         described = self._part.memory
         if own_firmware or self._set_by_firmware or described is None or not described.controls:
             return found
         names = ", ".join(control.name for control in described.controls)
-        return (*found, f"the firmware never wrote {names}: flash and caches are taken as a vendor's start-up code sets them")
+        return (
+            *found,
+            f"the firmware never wrote {names}: flash and caches are taken as a vendor's start-up code sets them",
+        )
 
     def error_bound(self, core: Core) -> tuple[float, str]:
-        """(percent, basis) of the error to state: the core's own on ideal memory, else what the part was measured to be off by.
+        """(percent, basis) of the error to state: the core's own on ideal memory, else what the part was measured to be
+        off by.
 
         Where nobody measured the part, the larger error of parts that nobody measured.
         """
-        if not self:
+        if self.ideal:
             return core.error_bound_percent, core.error_basis
         known = self._part.error or unmeasured_error(core.name)
         return (known.bound_percent, known.basis) if known else (core.error_bound_percent, core.error_basis)

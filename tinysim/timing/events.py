@@ -2,7 +2,8 @@
 
 An event is a 64-bit word (`tinysim.engine.layout`):
 
-- bit 63: a block starts; the low bits are its number, bits 40 and 41 say whether the branch into it was mispredicted, by the predictor
+- bit 63: a block starts; the low bits are its number, bits 40 and 41 say whether the branch into it was mispredicted,
+by the predictor
   without and with history;
 - bit 62: a phase starts; the low bits are its number;
 - else: a data access of the block before it: the address, its size in bytes from bit 32 on, bit 40 for a write.
@@ -57,8 +58,9 @@ def _bytes(events, at, end):
 def match_accesses(rows, count, table, events, at, end, addresses, executed, made, config, memory):
     """Gives each instruction that accesses memory (``rows[:count]``) its address.
 
-    ``addresses``: UNKNOWN where none was made; ``executed``: whether a conditional one was carried out; ``made``: the addresses of those
-    that were, in order. Returns a hash of what the core can tell of them: place in an 8-byte unit, bus slave, carried out or not.
+    ``addresses``: UNKNOWN where none was made; ``executed``: whether a conditional one was carried out; ``made``: the
+    addresses of those that were, in order. Returns a hash of what the core can tell of them: place in an 8-byte unit,
+    bus slave, carried out or not.
 
     A conditional instruction made an access when more bytes are left than the unconditional ones still need.
     """

@@ -1,9 +1,10 @@
 """Remembers what a block did to the pipeline, so that doing it again costs a look-up.
 
-The pipeline between two blocks is one of a few hundred *states* (:func:`settle` of each pipeline makes equal situations equal). An *edge*
-leads from a state by a block, with what its data accesses look like to the core and where it goes, to the next state: so many cycles, by
-cause, and these accesses to memory at these times. As long as no access stalls, the edge says all. When one does, the block is run by the
-pipeline from its state, and the accesses made so far answer as they did.
+The pipeline between two blocks is one of a few hundred *states* (:func:`settle` of each pipeline makes equal situations
+equal). An *edge* leads from a state by a block, with what its data accesses look like to the core and where it goes, to
+the next state: so many cycles, by cause, and these accesses to memory at these times. As long as no access stalls, the
+edge says all. When one does, the block is run by the pipeline from its state, and the accesses made so far answer as
+they did.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -49,11 +50,18 @@ E_NEXT, E_CYCLES, E_FIRST, E_COUNT, E_BLOCK, E_FETCHES, E_READS, E_WRITES = rang
 EDGE_WORDS = 8
 
 Memo = tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64],
-    NDArray[np.int64], NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
 ]
-"""header, states, their hash table, edges, their hash table, cycles by cause of each edge, operations, executions of each edge since they
-were last booked, and the edges executed since."""
+"""header, states, their hash table, edges, their hash table, cycles by cause of each edge, operations, executions of
+each edge since they were last booked, and the edges executed since."""
 
 
 def new_memo(state_words: int) -> Memo:
@@ -91,7 +99,9 @@ def forget(memo):
 def has_room(memo):
     """Whether one more state and one more edge fit."""
     header = memo[0]
-    return header[N_STATES] < STATES - 1 and header[N_EDGES] < EDGES - 1 and header[N_OPERATIONS] < OPERATIONS - LOG_ROOM
+    return (
+        header[N_STATES] < STATES - 1 and header[N_EDGES] < EDGES - 1 and header[N_OPERATIONS] < OPERATIONS - LOG_ROOM
+    )
 
 
 @native
@@ -167,8 +177,9 @@ def add_edge(memo, key, after, cycles, block, lost, config):
 def follow(memo, key, accesses, config, memory):
     """Follows the edge of a key: makes its accesses to memory, each of which has to stall as long as it did.
 
-    Where one does not, the way goes on with the edge of the key that this stall leads to, if it is known. Returns the edge that came true,
-    or -1, and its key; ``config`` then knows the accesses made so far, for the pipeline to go on from there.
+    Where one does not, the way goes on with the edge of the key that this stall leads to, if it is known. Returns the
+    edge that came true, or -1, and its key; ``config`` then knows the accesses made so far, for the pipeline to go on
+    from there.
     """
     edges, operations = memo[3], memo[6]
     config[MADE] = 0
@@ -189,9 +200,16 @@ def follow(memo, key, accesses, config, memory):
             if shape == 0:
                 stall = np.int64(access.fetch(memory, operations[k, 0], operations[k, 1] + origin))
             else:
-                stall = np.int64(access.transfer(
-                    memory, accesses[operations[k, 0]], shape >> 8, shape >> 1 & 127, shape & 1 != 0, operations[k, 1] + origin
-                ))
+                stall = np.int64(
+                    access.transfer(
+                        memory,
+                        accesses[operations[k, 0]],
+                        shape >> 8,
+                        shape >> 1 & 127,
+                        shape & 1 != 0,
+                        operations[k, 1] + origin,
+                    )
+                )
             made = operations[k, 3] + 1
             if stall:
                 entry = STALL_LIST + STALL_WORDS * config[STALLS]

@@ -1,7 +1,7 @@
 """The memory interface of the pipelines: where every fetch and every data access goes, with its time.
 
-``config`` says whether memory is ideal or a memory system of `tinysim.memory`, whose flat array is ``state``. Times are in cycles from
-an origin that ``config[ORIGIN]`` places in the time of the memory system.
+``config`` says whether memory is ideal or a memory system of `tinysim.memory`, whose flat array is ``state``. Times are
+in cycles from an origin that ``config[ORIGIN]`` places in the time of the memory system.
 
 The accesses of a stretch of code can be logged, and played again: those that were made already answer as they did then.
 """
@@ -17,22 +17,48 @@ from tinysim.memory.layout import CAUSE_CACHE_MISS, CAUSE_EVICTION, CAUSE_FLASH,
 from tinysim.timing.columns import BUS, DATA_CACHE, EVICTION, FLASH_DATA, FLASH_INSTRUCTION, INSTRUCTION_CACHE
 from tinysim.timing.native import native
 
-__all__ = ["IDEAL", "SYSTEM", "data_cause", "data_stall", "fetch_cause", "fetch_stall", "first_load", "ideal_memory", "memory_system", "slave_of"]
+__all__ = [
+    "IDEAL",
+    "SYSTEM",
+    "data_cause",
+    "data_stall",
+    "fetch_cause",
+    "fetch_stall",
+    "first_load",
+    "ideal_memory",
+    "memory_system",
+    "slave_of",
+]
 
 IDEAL = 0
 """Kind of memory that answers every access in its cycle."""
 SYSTEM = 1
 """Kind of memory that is simulated."""
 
-# words of the configuration: kind, origin of time, accesses since the log began, how many of them were made already, the stalls among
-# those, the entries of the log, the row of flash or bus that the latest logged fetch brought, what was left out of the log,
-# whether it was too short, and data accesses so far
-(KIND, ORIGIN, CURSOR, MADE, STALLS, ENTRIES, ROW_BASE, ROW_END, SKIPPED_FETCHES, SKIPPED_READS, SKIPPED_WRITES, TOO_LONG,
- DATA, STALL_LIST) = range(14)
+# words of the configuration: kind, origin of time, accesses since the log began, how many of them were made already,
+# the stalls among those, the entries of the log, the row of flash or bus that the latest logged fetch brought, what was
+# left out of the log, whether it was too short, and data accesses so far
+(
+    KIND,
+    ORIGIN,
+    CURSOR,
+    MADE,
+    STALLS,
+    ENTRIES,
+    ROW_BASE,
+    ROW_END,
+    SKIPPED_FETCHES,
+    SKIPPED_READS,
+    SKIPPED_WRITES,
+    TOO_LONG,
+    DATA,
+    STALL_LIST,
+) = range(14)
 STALL_WORDS, ENTRY_WORDS, LOG_ROOM = 3, 5, 512
 LOG = STALL_LIST + STALL_WORDS * LOG_ROOM
 CONFIG_WORDS = LOG + ENTRY_WORDS * LOG_ROOM
-# an entry of the log: address of a fetch or number of a data access, time, shape (0: a fetch), place among all accesses, stall
+# an entry of the log: address of a fetch or number of a data access, time, shape (0: a fetch), place among all
+# accesses, stall
 
 
 def ideal_memory() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -75,13 +101,14 @@ def _log(config, what, time, shape, stall):
 
 @native
 def fetch_stall(address, time, config, state):
-    """Cycles that the fetch of the word at ``address``, requested at ``time``, takes longer than at zero wait states."""
+    """Cycles that the fetch of the word at ``address``, requested at ``time``, takes longer than at zero wait states.
+    """
     if config[KIND] == IDEAL:
         return np.int64(0)
     again = config[CURSOR] < config[MADE]
     stall = _made_before(config, state) if again else np.int64(access.fetch(state, address, time + config[ORIGIN]))
     if stall == 0 and config[ROW_BASE] <= address < config[ROW_END]:
-        config[SKIPPED_FETCHES] += 1                      # the row is there: this fetch can neither stall nor change anything
+        config[SKIPPED_FETCHES] += 1  # the row is there: this fetch can neither stall nor change anything
     else:
         _log(config, address, time, 0, stall)
         config[ROW_BASE] = 0 if again else state[H_FETCH_BASE]
@@ -92,11 +119,16 @@ def fetch_stall(address, time, config, state):
 
 @native
 def data_stall(address, words, size, write, time, config, state):
-    """Cycles that a data access takes longer: ``words`` consecutive transfers of ``size`` bytes, the first at ``time``."""
+    """Cycles that a data access takes longer: ``words`` consecutive transfers of ``size`` bytes, the first at ``time``.
+    """
     if config[KIND] == IDEAL:
         return np.int64(0)
     again = config[CURSOR] < config[MADE]
-    stall = _made_before(config, state) if again else np.int64(access.transfer(state, address, words, size, write, time + config[ORIGIN]))
+    stall = (
+        _made_before(config, state)
+        if again
+        else np.int64(access.transfer(state, address, words, size, write, time + config[ORIGIN]))
+    )
     if access.never_stalls(state, address):
         if write:
             config[SKIPPED_WRITES] += words

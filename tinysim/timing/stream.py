@@ -1,8 +1,8 @@
 """Prices a recorded stream of blocks and data accesses on a memory system: every fetch and every access with its time.
 
-Where flash has wait states or caches may miss, the price of a block depends on more than the blocks before it. The stream holds what
-decides: the blocks in the order they ran and the address of every data access (`tinysim.timing.events`). :class:`StreamPricer` takes the
-events in pieces while the program still runs.
+Where flash has wait states or caches may miss, the price of a block depends on more than the blocks before it. The
+stream holds what decides: the blocks in the order they ran and the address of every data access
+(`tinysim.timing.events`). :class:`StreamPricer` takes the events in pieces while the program still runs.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ __all__ = ["StreamCosts", "StreamPricer"]
 class StreamCosts:
     """What a stream cost. ``by_cause``: cycles, shape (phases, causes); ``by_block``: cycles, shape (phases, blocks).
 
-    ``history_cycles``: shape (phases,), how many cycles more the mispredictions of a predictor with history would cost (less, when
-    negative). ``block_instructions``: shape (blocks,).
+    ``history_cycles``: shape (phases,), how many cycles more the mispredictions of a predictor with history would cost
+    (less, when negative). ``block_instructions``: shape (blocks,).
     """
 
     causes: tuple[str, ...]
@@ -47,14 +47,18 @@ class StreamCosts:
 
     def since(self, earlier: StreamCosts) -> StreamCosts:
         """What was added since ``earlier``, whose phases and blocks are the first of these."""
+
         def difference(now: NDArray[Any], then: NDArray[Any]) -> NDArray[Any]:
             result = now.copy()
             result[tuple(slice(n) for n in then.shape)] -= then
             return result
 
         return StreamCosts(
-            self.causes, difference(self.by_cause, earlier.by_cause), difference(self.by_block, earlier.by_block),
-            difference(self.history_cycles, earlier.history_cycles), self.block_instructions,
+            self.causes,
+            difference(self.by_cause, earlier.by_cause),
+            difference(self.by_block, earlier.by_block),
+            difference(self.history_cycles, earlier.history_cycles),
+            self.block_instructions,
         )
 
 
@@ -66,7 +70,11 @@ class StreamPricer:
     """
 
     def __init__(
-        self, core: Core, memory: NDArray[np.int64], blocks: Callable[[], tuple[NDArray[Any], NDArray[Any]]], read_code: ReadCode
+        self,
+        core: Core,
+        memory: NDArray[np.int64],
+        blocks: Callable[[], tuple[NDArray[Any], NDArray[Any]]],
+        read_code: ReadCode,
     ) -> None:
         self._core = core
         self._known_blocks = blocks
@@ -115,7 +123,11 @@ class StreamPricer:
         each[missed == 0] = self._branches[:, MISS_CYCLES].sum() / max(float(missed.sum()), 1.0)
         _, first, last, *_ = self._program
         return StreamCosts(
-            CAUSES, self._by_cause.copy(), self._by_block.copy(), (self._branches[:, MISSED_HISTORY] - missed) * each, last - first
+            CAUSES,
+            self._by_cause.copy(),
+            self._by_block.copy(),
+            (self._branches[:, MISSED_HISTORY] - missed) * each,
+            last - first,
         )
 
     def finish(self) -> StreamCosts:

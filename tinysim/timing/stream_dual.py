@@ -10,7 +10,19 @@ from tinysim.timing.dual_issue import READY_SHAPE, clock, mispredict, settle, st
 from tinysim.timing.dual_issue import STATE_SIZE as CLOCKS
 from tinysim.timing.dual_paths import can_mispredict
 from tinysim.timing.events import MISSED_BIT, NUMBER, block_end, match_accesses, next_block
-from tinysim.timing.memo import E_CYCLES, E_NEXT, add_edge, begin, book, follow, forget, has_room, mix, state_number, use
+from tinysim.timing.memo import (
+    E_CYCLES,
+    E_NEXT,
+    add_edge,
+    begin,
+    book,
+    follow,
+    forget,
+    has_room,
+    mix,
+    state_number,
+    use,
+)
 from tinysim.timing.native import native
 from tinysim.timing.port import ORIGIN
 
@@ -26,10 +38,11 @@ MISSED, MISSED_HISTORY, MISS_CYCLES = range(3)
 
 @native
 def run_dual(
-    events, final, table, first, last, access_rows, access_first, block_address, classes, latencies, pairs, parameters, driver, config, memory,
-    memo, by_cause, by_block, branches,
+    events, final, table, first, last, access_rows, access_first, block_address, classes, latencies, pairs,
+    parameters, driver, config, memory, memo, by_cause, by_block, branches,
 ):  # fmt: skip
-    """Runs events through the pipeline; as `tinysim.timing.stream_single.run_single`. ``branches``: shape (phases, 3)."""
+    """Runs events through the pipeline; as `tinysim.timing.stream_single.run_single`. ``branches``: shape (phases, 3).
+    """
     words = np.zeros(STATE_SIZE, np.int64)
     state = words[:CLOCKS]
     ready = words[CLOCKS:].reshape((REGISTERS, (STATE_SIZE - CLOCKS) // REGISTERS))
@@ -59,8 +72,10 @@ def run_dual(
         elif can_mispredict(driver[BEFORE], table):
             missed = np.int64((events[at] >> MISSED_BIT) & np.uint64(1))
             branches[driver[PHASE], MISSED] += missed
-            branches[driver[PHASE], MISSED_HISTORY] += np.int64((events[at] >> (MISSED_BIT + np.uint64(1))) & np.uint64(1))
-        rows = access_rows[access_first[block]:]
+            branches[driver[PHASE], MISSED_HISTORY] += np.int64(
+                (events[at] >> (MISSED_BIT + np.uint64(1))) & np.uint64(1)
+            )
+        rows = access_rows[access_first[block] :]
         count = access_first[block + 1] - access_first[block]
         shape = match_accesses(rows, count, table, events, at + 1, end, addresses, executed, made, config, memory)
         key = mix(mix(mix(mix(shape, driver[STATE]), block), after), missed) | 1
@@ -84,8 +99,19 @@ def run_dual(
                     address = addresses[access]
                     access += 1
                 step(
-                    row, table, classes, latencies, pairs, parameters, state, ready, after if row == last[block] - 1 else np.int64(INSIDE),
-                    address, config, memory, lost,
+                    row,
+                    table,
+                    classes,
+                    latencies,
+                    pairs,
+                    parameters,
+                    state,
+                    ready,
+                    after if row == last[block] - 1 else np.int64(INSIDE),
+                    address,
+                    config,
+                    memory,
+                    lost,
                 )
             went = settle(state, ready)
             config[ORIGIN] += went
@@ -95,7 +121,7 @@ def run_dual(
             if not has_room(memo):
                 book(memo, by_cause[driver[PHASE]], by_block[driver[PHASE]])
                 forget(memo)
-                edge = np.int64(0)                        # its state is gone: nothing to remember this block by
+                edge = np.int64(0)  # its state is gone: nothing to remember this block by
             driver[STATE] = state_number(memo, words)
             if edge < 0:
                 add_edge(memo, key, driver[STATE], went, block, lost, config)

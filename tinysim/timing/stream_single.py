@@ -32,13 +32,13 @@ PHASE, BEGUN, STATE = range(3)
 
 @native
 def run_single(
-    events, final, table, first, last, access_rows, access_first, block_address, classes, parameters, driver, config, memory, memo, by_cause,
-    by_block,
+    events, final, table, first, last, access_rows, access_first, block_address, classes, parameters, driver, config,
+    memory, memo, by_cause, by_block,
 ):  # fmt: skip
     """Runs events through the pipeline. Returns how many were used: the last block waits for what comes after it.
 
-    ``access_rows``, ``access_first``: the rows of each block that access memory. ``by_cause``: shape (phases, causes); ``by_block``: shape
-    (phases, blocks); cycles are added to both.
+    ``access_rows``, ``access_first``: the rows of each block that access memory. ``by_cause``: shape (phases, causes);
+    ``by_block``: shape (phases, blocks); cycles are added to both.
     """
     state = np.zeros(STATE_SIZE, np.int64)
     addresses = np.zeros(1024, np.int64)
@@ -63,7 +63,7 @@ def run_single(
             config[ORIGIN] += settle(state)
             driver[STATE] = state_number(memo, state)
             driver[BEGUN] = 1
-        rows = access_rows[access_first[block]:]
+        rows = access_rows[access_first[block] :]
         count = access_first[block + 1] - access_first[block]
         shape = match_accesses(rows, count, table, events, at + 1, end, addresses, executed, made, config, memory)
         key = mix(mix(mix(shape, driver[STATE]), block), after) | 1
@@ -85,8 +85,17 @@ def run_single(
                     carried_out = executed[access] != 0
                     access += 1
                 step(
-                    row, table, classes, parameters, state, carried_out, after if row == last[block] - 1 else np.int64(INSIDE), address, config,
-                    memory, lost,
+                    row,
+                    table,
+                    classes,
+                    parameters,
+                    state,
+                    carried_out,
+                    after if row == last[block] - 1 else np.int64(INSIDE),
+                    address,
+                    config,
+                    memory,
+                    lost,
                 )
             went = settle(state)
             config[ORIGIN] += went
@@ -96,7 +105,7 @@ def run_single(
             if not has_room(memo):
                 book(memo, by_cause[driver[PHASE]], by_block[driver[PHASE]])
                 forget(memo)
-                edge = np.int64(0)                        # its state is gone: nothing to remember this block by
+                edge = np.int64(0)  # its state is gone: nothing to remember this block by
             driver[STATE] = state_number(memo, state)
             if edge < 0:
                 add_edge(memo, key, driver[STATE], went, block, lost, config)

@@ -12,7 +12,20 @@ from tinysim.views.table import short_name, summary_table
 
 __all__ = ["to_html"]
 
-_COLOURS = ("#4878a8", "#d1873f", "#7a9e4b", "#b65b5b", "#8a6bb1", "#c9a93c", "#4ba3a0", "#a86f9a", "#6f7d8c", "#9c7a52", "#5f86c9", "#c76f4a")
+_COLOURS = (
+    "#4878a8",
+    "#d1873f",
+    "#7a9e4b",
+    "#b65b5b",
+    "#8a6bb1",
+    "#c9a93c",
+    "#4ba3a0",
+    "#a86f9a",
+    "#6f7d8c",
+    "#9c7a52",
+    "#5f86c9",
+    "#c76f4a",
+)
 _FUNCTIONS = 15
 
 
@@ -20,9 +33,13 @@ def to_html(results: Sequence[Result]) -> str:
     """The page, with nothing loaded from elsewhere."""
     from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["j2", "html"]))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["j2", "html"])
+    )
     columns, rows = summary_table(results)
-    return environment.get_template("page.html.j2").render(columns=columns, rows=rows, reports=[_report(result) for result in results])
+    return environment.get_template("page.html.j2").render(
+        columns=columns, rows=rows, reports=[_report(result) for result in results]
+    )
 
 
 def _share(part: float, whole: float) -> str:
@@ -34,7 +51,11 @@ def _report(result: Result) -> dict[str, Any]:
     total = main.cycles
     top_layer = max((layer.cycles for layer in result.layers), default=0)
     top_function = max((function.cycles for function in main.functions), default=0)
-    compiler = f"{result.firmware.compiler}, -{result.firmware.opt}, {result.firmware.kernels}; " if result.firmware.compiler else ""
+    compiler = (
+        f"{result.firmware.compiler}, -{result.firmware.opt}, {result.firmware.kernels}; "
+        if result.firmware.compiler
+        else ""
+    )
     return {
         "title": result.model or Path(result.firmware.path).name,
         "part": result.part,
@@ -42,25 +63,43 @@ def _report(result: Result) -> dict[str, Any]:
         "figures": _figures(result),
         "warnings": result.warnings,
         "causes": [
-            {"name": name, "percent": _share(cycles, total), "text": f"{100 * cycles / total:.1f} %", "colour": _COLOURS[k % len(_COLOURS)]}
+            {
+                "name": name,
+                "percent": _share(cycles, total),
+                "text": f"{100 * cycles / total:.1f} %",
+                "colour": _COLOURS[k % len(_COLOURS)],
+            }
             for k, (name, cycles) in enumerate(main.breakdown.items())
         ],
         "layers": [
             {
-                "index": layer.index, "op": layer.op, "name": layer.name, "output": " ".join("x".join(map(str, s)) for s in layer.outputs),
-                "cycles": f"{layer.cycles:,}", "percent": _share(layer.cycles, top_layer), "macs": f"{layer.macs:,}" if layer.macs else "",
+                "index": layer.index,
+                "op": layer.op,
+                "name": layer.name,
+                "output": " ".join("x".join(map(str, s)) for s in layer.outputs),
+                "cycles": f"{layer.cycles:,}",
+                "percent": _share(layer.cycles, top_layer),
+                "macs": f"{layer.macs:,}" if layer.macs else "",
                 "per_mac": f"{layer.cycles_per_mac:.2f}" if layer.cycles_per_mac is not None else "",
             }
             for layer in result.layers
         ],
         "memories": [
-            {"name": use.memory, "used": format_bytes(use.used_bytes), "size": format_bytes(use.size_bytes),
-             "percent": _share(use.used_bytes, use.size_bytes)}
+            {
+                "name": use.memory,
+                "used": format_bytes(use.used_bytes),
+                "size": format_bytes(use.size_bytes),
+                "percent": _share(use.used_bytes, use.size_bytes),
+            }
             for use in memory.memories
         ],
         "functions": [
-            {"name": short_name(function.name), "cycles": f"{function.cycles:,}", "percent": _share(function.cycles, top_function),
-             "instructions": f"{function.instructions:,}"}
+            {
+                "name": short_name(function.name),
+                "cycles": f"{function.cycles:,}",
+                "percent": _share(function.cycles, top_function),
+                "instructions": f"{function.instructions:,}",
+            }
             for function in main.functions[:_FUNCTIONS]
         ],
         "made": f"{compiler}error bound: {result.error.basis}",
@@ -83,7 +122,10 @@ def _figures(result: Result) -> list[dict[str, str]]:
         figures.append({"name": "energy", "value": format_joules(result.energy.microjoules * 1e-6)})
     if result.outputs is not None:
         figures.append(
-            {"name": f"outputs against {result.outputs.reference}", "value": "match" if result.outputs.match else "differ",
-             "tone": "good" if result.outputs.match else "bad"}
+            {
+                "name": f"outputs against {result.outputs.reference}",
+                "value": "match" if result.outputs.match else "differ",
+                "tone": "good" if result.outputs.match else "bad",
+            }
         )
     return figures

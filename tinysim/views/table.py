@@ -27,7 +27,21 @@ def short_name(name: str, width: int = 72) -> str:
 
 
 _ORDER = (
-    "model", "part", "clock", "wait states", "latency", "±", "rate", "cycles", "band", "flash", "RAM", "arena", "stack", "energy", "outputs",
+    "model",
+    "part",
+    "clock",
+    "wait states",
+    "latency",
+    "±",
+    "rate",
+    "cycles",
+    "band",
+    "flash",
+    "RAM",
+    "arena",
+    "stack",
+    "energy",
+    "outputs",
 )
 _LEFT = ("model", "part", "outputs")
 _TONES = {"match": "[green]match[/]", "differ": "[red]differ[/]"}
@@ -95,13 +109,28 @@ def show_layers(console: Console, result: Result) -> None:
         return
     console.print(f"\n[bold]{escape(result.model or result.firmware.path)}[/] on {result.part}: layers")
     table = Table(header_style="bold")
-    for column, justify in (("#", "right"), ("operator", "left"), ("name", "left"), ("output", "left"), ("cycles", "right"), ("share", "right"),
-                            ("instructions", "right"), ("MACs", "right"), ("cycles/MAC", "right")):
+    for column, justify in (
+        ("#", "right"),
+        ("operator", "left"),
+        ("name", "left"),
+        ("output", "left"),
+        ("cycles", "right"),
+        ("share", "right"),
+        ("instructions", "right"),
+        ("MACs", "right"),
+        ("cycles/MAC", "right"),
+    ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for layer in result.layers:
         table.add_row(
-            str(layer.index), layer.op, escape(layer.name), " ".join("x".join(map(str, shape)) for shape in layer.outputs), f"{layer.cycles:,}",
-            _percent(layer.cycles, result.cycles), f"{layer.instructions:,}", f"{layer.macs:,}" if layer.macs else "-",
+            str(layer.index),
+            layer.op,
+            escape(layer.name),
+            " ".join("x".join(map(str, shape)) for shape in layer.outputs),
+            f"{layer.cycles:,}",
+            _percent(layer.cycles, result.cycles),
+            f"{layer.instructions:,}",
+            f"{layer.macs:,}" if layer.macs else "-",
             f"{layer.cycles_per_mac:.2f}" if layer.cycles_per_mac is not None else "-",
         )
     between = result.cycles - sum(layer.cycles for layer in result.layers)
@@ -112,7 +141,10 @@ def show_layers(console: Console, result: Result) -> None:
 def show_region(console: Console, region: RegionCost, functions: int = 10) -> None:
     """A region's cycles by cause and its dearest functions."""
     calls = f" in {region.calls:,} calls" if region.calls != 1 else ""
-    console.print(f"\n[bold]{escape(short_name(region.name))}[/]: {region.cycles:,} cycles, {region.instructions:,} instructions{calls}")
+    console.print(
+        f"\n[bold]{escape(short_name(region.name))}[/]: {region.cycles:,} cycles, "
+        f"{region.instructions:,} instructions{calls}"
+    )
     table = Table(header_style="bold")
     table.add_column("cause")
     table.add_column("cycles", justify="right")
@@ -126,8 +158,15 @@ def show_region(console: Console, region: RegionCost, functions: int = 10) -> No
     table.add_column("share", justify="right")
     table.add_column("instructions", justify="right")
     for function in region.functions[:functions]:
-        table.add_row(escape(short_name(function.name)), f"{function.cycles:,}", _percent(function.cycles, region.cycles), f"{function.instructions:,}")
+        table.add_row(
+            escape(short_name(function.name)),
+            f"{function.cycles:,}",
+            _percent(function.cycles, region.cycles),
+            f"{function.instructions:,}",
+        )
     if len(region.functions) > functions:
         rest = region.functions[functions:]
-        table.add_row(f"{len(rest)} more", f"{sum(f.cycles for f in rest):,}", "", f"{sum(f.instructions for f in rest):,}")
+        table.add_row(
+            f"{len(rest)} more", f"{sum(f.cycles for f in rest):,}", "", f"{sum(f.instructions for f in rest):,}"
+        )
     console.print(table)
