@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test robot lint bench accuracy clean
+.PHONY: help setup demo test robot lint bench fuzz accuracy clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -31,6 +31,13 @@ lint: setup
 # make bench  speed of the simulator, as ratios
 bench: setup
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory.py --part stm32h723zg
+
+# make fuzz   100,000 damaged ELF files through the loader
+fuzz: setup
+	$(MAKE) -C examples/firmware
+	$(BIN)/python benchmarks/fuzz_elf.py examples/firmware/build/sampler.elf
 
 # make accuracy  write docs/accuracy.md again
 accuracy: setup
