@@ -2,8 +2,9 @@
 
     python benchmarks/fuzz_elf.py FIRMWARE.elf [--count 100000] [--seed 0]
 
-Each file is the given one with some bytes changed (half of the time in its headers), cut short, or with a stretch moved. Loading it has
-to give an Image or an ImageError. Prints how many of each, the longest time, and the peak of memory; exit code 1 for anything else.
+Each file is the given one with some bytes changed (half of the time in its headers), cut short, or with a stretch
+moved. Loading it has to give an Image or an ImageError. Prints how many of each, the longest time, and the peak of
+memory; exit code 1 for anything else.
 """
 
 from __future__ import annotations

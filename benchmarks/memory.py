@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py [MODEL.tflite] [--part PART]
 
-Records the stream of one inference, then prices it several times. The first piece is priced before the clock starts, so that compiling
-does not count.
+Records the stream of one inference, then prices it several times. The first piece is priced before the clock starts, so
+that compiling does not count.
 """
 
 from __future__ import annotations
@@ -75,9 +75,8 @@ def main() -> None:
         blocks = (events[events >= np.uint64(1 << 63)] & np.uint64(0xFFFFFFFF)).astype(np.int64)
         instructions = int(costs.block_instructions[blocks].sum())
         took = statistics.median(times)
-        print(
-            f"{name:<18} pricing / recording {took / recording:.2f}, {instructions / took / 1e6:.0f} million instructions a second here"
-        )
+        rate = instructions / took / 1e6
+        print(f"{name:<18} pricing / recording {took / recording:.2f}, {rate:.0f} million instructions a second here")
 
 
 if __name__ == "__main__":
