@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tinysim.core import Core, Pipeline, load_core
 from tinysim.energy import energy
 from tinysim.engine.run import MeasuredRegion, Run
 from tinysim.engine.unicorn_machine import DEFAULT_BUDGET, Machine
-from tinysim.errors import FaultError, InputError
+from tinysim.errors import FaultError, InputError, TinysimError
 from tinysim.estimate import Estimate, stated_error
 from tinysim.firmware import Firmware
 from tinysim.footprint import footprint
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from tinysim.renode.machine import RenodeMachine
 
+T = TypeVar("T")
+
 __all__ = ["BuildOptions", "Inference", "Inputs", "Job", "Measured", "MemoryOptions", "Progress", "bench"]
 
 
@@ -52,6 +54,7 @@ def bench(
     max_instructions: int = DEFAULT_BUDGET,
     engine: str = "unicorn",
     renode: str | Path | None = None,
+    on_failure: Callable[[TinysimError], None] | None = None,
     progress: Progress = silent,
 ) -> list[Result]:
     """Build, run and price one inference of each model on each part at each clock.
@@ -64,6 +67,8 @@ def bench(
 
     ``engine``: ``unicorn``, or ``renode`` where it is installed (``renode``: where it is); Renode shows no data
     accesses, so memory is ideal then.
+
+    ``on_failure``: is told why a model on a part could not be measured, and the others go on; default: that is raised.
 
     Raises InputError, among them ModelError, PartError, CapacityError (your input), ToolchainError, FaultError,
     UnpricedError (could not measure).
@@ -88,11 +93,22 @@ def bench(
         p.name: [p.check_clock(parse_hz(c) if isinstance(c, str) else c) for c in clocks] or [p.default_clock_hz]
         for p in parts
     }
-    loaded = [load_model(path) for path in paths]
-    for model in loaded:
-        check_supported(model)
+
+    def attempted(work: Callable[[], T]) -> T | None:
+        """What ``work`` gives; None where it fails and somebody wants to hear of it."""
+        try:
+            return work()
+        except TinysimError as error:
+            if on_failure is None:
+                raise
+            on_failure(error)
+            return None
+
     jobs: list[tuple[Job, Firmware]] = []
-    for model in loaded:
+    for path in paths:
+        model = attempted(lambda path=path: _supported(path))  # type: ignore[misc]
+        if model is None:
+            continue
         given = (
             Inputs(load_inputs(model, inputs), "given")
             if inputs
@@ -102,9 +118,23 @@ def bench(
             job = Job(
                 model, memory.placed(target), options, memory, given, core, repeat, max_instructions, engine, renode
             )
-            jobs.append((job, job.build(progress)))
-    measured = each(lambda item: item[0].results(item[1], wanted[item[0].part.name], progress), jobs)
+            firmware = attempted(lambda job=job: job.build(progress))  # type: ignore[misc]
+            if firmware is not None:
+                jobs.append((job, firmware))
+
+    def results_of(item: tuple[Job, Firmware]) -> list[Result]:
+        job, firmware = item
+        return attempted(lambda: job.results(firmware, wanted[job.part.name], progress)) or []
+
+    measured = each(results_of, jobs)
     return [result for results in measured for result in results]
+
+
+def _supported(path: str | Path) -> Model:
+    """A model that the runtime executes. Raises ModelError, InputError."""
+    model = load_model(path)
+    check_supported(model)
+    return model
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from tinysim.cli.common import clocks_of, console, memory_options, names_of, progress_bar, write_json, write_text
+from tinysim.cli.common import (
+    clocks_of,
+    console,
+    memory_options,
+    names_of,
+    progress_bar,
+    report,
+    write_json,
+    write_text,
+)
 from tinysim.runtime import Kernels
 from tinysim.toolchain import FloatAbi, Opt
 
@@ -77,16 +86,18 @@ def register(app: typer.Typer) -> None:
         """Build firmware for each model, run it on each part, and say how long an inference takes and what it needs."""
         from tinysim.bench import BuildOptions
         from tinysim.bench import bench as measure
-        from tinysim.errors import InputError
+        from tinysim.errors import InputError, TinysimError
         from tinysim.views import show_layers, show_region, show_results, to_csv, to_html, to_markdown
 
         if runtime != "tflm":
             raise InputError(f"no runtime {runtime!r}", hint="use --runtime tflm")
         options = BuildOptions(kernels, opt, float_abi, cc)
+        targets = names_of(part)
+        failures: list[TinysimError] = []
         with progress_bar() as progress:
             results = measure(
                 models,
-                names_of(part),
+                targets,
                 clock=clocks_of(clock or []),
                 options=options,
                 memory=memory_options(ideal_memory, caches, prefetch, weights, data, band),
@@ -96,6 +107,7 @@ def register(app: typer.Typer) -> None:
                 repeat=repeat,
                 inputs=inputs or (),
                 seed=seed,
+                on_failure=failures.append if len(models) * len(targets) > 1 else None,
                 progress=progress,
             )
         if json:
@@ -106,12 +118,13 @@ def register(app: typer.Typer) -> None:
             write_text(to_markdown(results), markdown)
         if html:
             write_text(to_html(results), html)
-        if "-" in (json, csv, markdown, html):
-            return
-        out = console()
-        show_results(out, results)
-        for result in results:
-            if layers:
-                show_layers(out, result)
-            if breakdown:
-                show_region(out, result.regions[0])
+        if "-" not in (json, csv, markdown, html) and results:
+            out = console()
+            show_results(out, results)
+            for result in results:
+                if layers:
+                    show_layers(out, result)
+                if breakdown:
+                    show_region(out, result.regions[0])
+        if failures:
+            raise typer.Exit(max(report(failure) for failure in failures))
