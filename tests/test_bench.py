@@ -252,3 +252,13 @@ def test_an_unknown_part_is_answered_with_the_nearest(models: Path) -> None:
 def test_an_unknown_compiler_is_named(models: Path) -> None:
     with pytest.raises(ToolchainError, match="no arm GCC is named '/nowhere/arm-'"):
         tinysim.bench(models / "cnn_int8.tflite", "stm32l4r5zi", options=tinysim.BuildOptions(cc="/nowhere/arm-"))
+
+
+def test_one_model_that_cannot_be_measured_does_not_stop_the_others(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.tflite"
+    damaged.write_bytes(b"nothing")
+    dense = Path(__file__).parent.parent / "examples" / "models" / "dense_float32.tflite"
+    failures: list[tinysim.TinysimError] = []
+    results = tinysim.bench([damaged, dense], "stm32l4r5zi", on_failure=failures.append)
+    assert [result.model for result in results] == ["dense_float32"]
+    assert [type(failure) for failure in failures] == [ModelError]
