@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinysim.attributes import check_core
-from tinysim.clock import KeysClock, StreamClock
+from tinysim.clock import StreamClock
 from tinysim.core import Core, Pipeline, load_core
 from tinysim.engine.run import MeasuredRegion
 from tinysim.engine.stacks import floor_of
@@ -97,10 +97,10 @@ def execute(
         layer_sites=loop.sites if loop else (),
         layer_count=1 << 16 if loop else 0,
         budget=max_instructions,
-        record=pricers.feed if pricers else None,
+        record=pricers.feed,
         follow_calls=profile,
         calls_apart=calls_apart if regions else 0,
-        clock=StreamClock(core, lambda: pricers.cycles_so_far(clock_hz)) if pricers else KeysClock(core),
+        clock=StreamClock(core, lambda: pricers.cycles_so_far(clock_hz)),
         clock_hz=clock_hz,
         stubs=scenario.stubs,
         uart_input={"": scenario.uart},
@@ -142,10 +142,7 @@ def execute(
                 hint="check that the program calls it",
             )
     lowest = min(machine.lowest_touched(), run.lowest_sp() or machine.initial_sp)
-    if pricers:
-        estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)], core)
-    else:
-        estimate = Estimate.of(run, image, core, machine.read)
+    estimate = Estimate.of_stream(run, image, pricers.finish()[pricers.number(clock_hz)], core)
     return Measured(
         estimate,
         image,
